@@ -1,0 +1,1 @@
+"""khw.certs: who trusts whom. Pure: no SSH, no cloud."""

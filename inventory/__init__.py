@@ -1,0 +1,1 @@
+"""khw.inventory: where nodes come from."""

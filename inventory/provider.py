@@ -1,0 +1,65 @@
+"""What khw asks of a source of nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from khw.changes import Change
+    from khw.checks import CheckResult
+    from khw.cluster import Cluster
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A row of the route table, as the guide prints it (chapter 11)."""
+
+    name: str
+    network: str
+    dest_range: str
+    next_hop: str
+    priority: int
+
+
+class Provider(Protocol):
+    """
+    A source of nodes: `gcp` makes them, `static` takes them as they are.
+
+    Every `ensure_` is idempotent; with `check` it says what it would do and does nothing. What exists and differs is
+    a `DiffersError` that names it, never overwritten silently.
+    """
+
+    def preflight(self) -> Sequence[CheckResult]:
+        """Chapter 1: credentials, project, region, zone: what is missing, before anything is made."""
+        ...
+
+    def ensure_compute(self, *, check: bool = False) -> Sequence[Change]:
+        """Chapter 3: network, subnet, firewall, address and machines."""
+        ...
+
+    def discover(self) -> Cluster:
+        """Return the cluster with its machines as they are now; ProviderError names what is missing."""
+        ...
+
+    def ensure_load_balancer(self, cluster: Cluster, *, check: bool = False) -> Sequence[Change]:
+        """Chapter 8: health check, backend, forwarding rule and the health checkers' firewall rule."""
+        ...
+
+    def ensure_routes(self, cluster: Cluster, *, check: bool = False) -> Sequence[Change]:
+        """Chapter 11: a route for each worker's pod CIDR."""
+        ...
+
+    def routes(self) -> Sequence[Route]:
+        """Return the network's route table, default routes included."""
+        ...
+
+    def destroy(self, *, check: bool = False) -> Sequence[Change]:
+        """Chapter 14: everything that the ensures made, in an order that works, again and again."""
+        ...
+
+    def leftovers(self) -> Sequence[str]:
+        """Return what is left of the cluster in the project, by label and by name: after destroy, nothing."""
+        ...

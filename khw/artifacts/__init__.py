@@ -1,0 +1,1 @@
+"""khw.artifacts: every binary and image, pinned, cached, checked."""

@@ -1,0 +1,35 @@
+"""What a check says: one value a check and node, the same for preflight, smoke test and verify."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """How a check ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"  # it does not apply here; `actual` says why
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """
+    One check on one node ('' where it is about the cluster as a whole).
+
+    `hint` is the likely cause of a failure and the command that shows it.
+    """
+
+    name: str
+    node: str
+    status: Status
+    expected: str
+    actual: str
+    hint: str = ""
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the JSON form of `khw verify -o json`."""
+        return asdict(self)

@@ -1,0 +1,1 @@
+"""khw.lab: the emulated GCP project."""

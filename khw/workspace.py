@@ -1,0 +1,77 @@
+"""Where a cluster's own files are: `.khw/<cluster>/` beside the cluster file, for its owner's eyes only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_ssh_private_key,
+)
+
+from khw.files import write_private
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The paths under `.khw/<cluster>/` (0700), and the SSH key that khw makes for the cluster."""
+
+    root: Path
+
+    @classmethod
+    def beside(cls, cluster_file: Path, name: str) -> Workspace:
+        """Return the workspace of the cluster `name` whose file this is; make it if it is new."""
+        root = cluster_file.resolve().parent / ".khw" / name
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        root.chmod(0o700)
+        return cls(root)
+
+    @property
+    def pki(self) -> Path:
+        """Authorities, certificates and keys (chapter 4)."""
+        return self.root / "pki"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig (chapter 10)."""
+        return self.root / "kubeconfig"
+
+    @property
+    def bin(self) -> Path:
+        """The client tools (chapter 2)."""
+        return self.root / "bin"
+
+    @property
+    def known_hosts(self) -> Path:
+        """The nodes' SSH host keys, as their provider published them."""
+        return self.root / "known_hosts"
+
+    @property
+    def runs(self) -> Path:
+        """The journals, one file a run."""
+        return self.root / "runs"
+
+    @property
+    def lock(self) -> Path:
+        """The lock that keeps two runs apart."""
+        return self.root / "lock"
+
+    @property
+    def ssh_key(self) -> Path:
+        """The cluster's own SSH key; made at first use."""
+        path = self.root / "ssh_key"
+        if not path.exists():
+            key = Ed25519PrivateKey.generate()
+            write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+        return path
+
+    @property
+    def ssh_public_key(self) -> str:
+        """The public half, as one authorized_keys line without a comment."""
+        key = load_ssh_private_key(self.ssh_key.read_bytes(), password=None)
+        return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()

@@ -1,0 +1,1 @@
+"""khw.tasks: what is done to a node, one file a chapter."""
