@@ -1,10 +1,10 @@
 """
-What the emulated API asks of real machines and a real network: the one seam between `khw.lab.api` and the rest.
+What the emulated API asks of real machines and a real network: the seam between `khw.lab.api` and the rest.
 
-The API keeps what a user asked for (its state); a `Backend` makes it so. Every call may block: the API calls them
-from worker threads, never two at once for the same machine, and never two `apply_network` at once. Every call is
-idempotent, since the daemon repeats them after a restart. What goes wrong is a `LabError`, whose text becomes the
-error of the API's operation.
+The API keeps what a user asked for (its state); a `Backend` makes it so. Every call may block: the API calls
+them from worker threads, never two changes at once for the same machine, and never two `apply_network` at once.
+Every call is idempotent, since the daemon repeats them after a restart. What goes wrong is a `LabError`, whose
+text becomes the error of the API's operation.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class MachineSpec:
     """
     An instance as the user inserted it.
 
-    The backend makes the machine's host name, its /etc/hosts or name service and its users from this, and nothing
+    The backend makes the machine's host name, its names of others and its users from this, and from nothing
     else: `metadata` carries ssh-keys ("USER:KEY" lines; an authorized_keys with sudo for each), pod-cidr,
     enable-guest-attributes, as on Google.
     """
@@ -83,7 +83,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Firewall:
-    """A firewall rule. Empty `target_tags` means every machine of the network. The lowest priority number wins."""
+    """A firewall rule. No `target_tags` means every machine of the network. The lowest priority number wins."""
 
     name: str
     network: str
@@ -99,7 +99,7 @@ class Firewall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A route that a user made, to a machine's internal address. Subnet and default routes follow from the rest."""
+    """A route that a user made, to a machine's internal address. Subnet and default routes go without saying."""
 
     name: str
     network: str
@@ -111,7 +111,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """A machine as the network sees it: of every instance in the state, running or not."""
+    """A machine as the network sees it: one for every instance, created yet or not, running or not."""
 
     machine: str
     network: str
@@ -140,7 +140,7 @@ class HealthCheck:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadBalancer:
     """
-    A forwarding rule with the backend service behind it: `address`:port goes to the same port of a healthy machine.
+    A forwarding rule and its backend service: `address`:port goes to the same port of a healthy machine.
 
     It answers outside (the lab's loopback block) and inside the VPC alike.
     """
@@ -173,13 +173,13 @@ class Backend(Protocol):
         """
         Make the whole network as `state` says: idempotent, and quick when nothing differs.
 
-        The API calls it after every change that matters to it, and before `create_machine` (so the subnet is there)
-        and after it (so listeners and names are).
+        The API calls it after every change that matters to it, and both before `create_machine` (so that the
+        subnet is there) and after it.
         """
         ...
 
     def create_machine(self, spec: MachineSpec) -> None:
-        """Create the machine, attach it to its subnet and start it; return when it runs, before it has booted."""
+        """Create the machine, attach it to its subnet, start it; return when it runs, before it has booted."""
         ...
 
     def start_machine(self, name: str) -> None:
@@ -203,7 +203,7 @@ class Backend(Protocol):
         ...
 
     def machines(self) -> Sequence[str]:
-        """Return the names of all machines that exist, running or not; the API deletes those that it does not know."""
+        """Return the names of all machines that exist; the API deletes those that it does not know."""
         ...
 
     def set_metadata(self, name: str, metadata: Mapping[str, str]) -> None:
@@ -216,9 +216,9 @@ class Backend(Protocol):
 
     def guest_attributes(self, name: str) -> Mapping[str, str]:
         """
-        Return what the guest has published: "hostkeys/ssh-ed25519" -> its base64 key, and so for each kind of key.
+        Return what the guest has published: "hostkeys/ssh-ed25519" -> its base64 key, and so for each key.
 
-        Empty until the machine has booted far enough. Always asked from the machine, or kept since it last answered.
+        Empty until the machine has booted far enough. Asked from the machine, or kept since it last answered.
         """
         ...
 
