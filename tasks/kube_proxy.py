@@ -1,0 +1,69 @@
+"""Chapter 9, third part: kube-proxy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from khw.resources import Binary, Directory, File, Unit
+from khw.tasks import units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from khw.cluster import Cluster, Node
+    from khw.resources import Resource
+
+HOME = "/var/lib/kube-proxy"
+CONFIG = f"{HOME}/kube-proxy-config.yaml"
+KUBECONFIG = f"{HOME}/kubeconfig"
+
+SANDBOX: units.Options = {
+    "NoNewPrivileges": True,
+    "ProtectSystem": "full",
+    "ProtectHome": True,
+    "PrivateTmp": True,
+    "ProtectKernelLogs": True,
+    "RestrictRealtime": True,
+    "RestrictSUIDSGID": True,
+    "LockPersonality": True,
+}
+"""It writes packet filter rules and /proc/sys/net, and iptables may load kernel modules; it needs no more."""
+
+
+def kube_proxy(node: Node, cluster: Cluster) -> Iterator[Resource]:
+    """Yield kube-proxy, what it reads, and its unit."""
+    yield Binary(path="/usr/local/bin/kube-proxy", artifact="kube-proxy")
+    yield Directory(path=HOME)
+    yield File(path=CONFIG, content=config(node, cluster))
+    yield Unit(
+        name="kube-proxy.service",
+        content=unit(),
+        inputs=("/usr/local/bin/kube-proxy", CONFIG, KUBECONFIG),
+    )
+
+
+def config(node: Node, cluster: Cluster) -> str:
+    """Return kube-proxy-config.yaml. The mode is always named: without one kube-proxy warns."""
+    conntrack = "" if node.facts.can_set_conntrack else "conntrack:\n  maxPerCore: 0\n"
+    return f"""\
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+clientConnection:
+  kubeconfig: {KUBECONFIG}
+clusterCIDR: {cluster.network.cluster_cidr}
+{conntrack}hostnameOverride: {node.name}
+mode: {cluster.spec.proxy.mode}
+"""
+
+
+def unit() -> str:
+    """Return kube-proxy.service."""
+    return units.render(
+        description="Kubernetes Kube Proxy",
+        documentation="https://kubernetes.io/docs/reference/command-line-tools-reference/kube-proxy/",
+        binary="/usr/local/bin/kube-proxy",
+        flags={"config": CONFIG},
+        unit={"After": "network.target"},
+        restart="always",
+        sandbox=SANDBOX,
+    )

@@ -1,0 +1,114 @@
+"""Chapter 9, second part: the kubelet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from khw.resources import Binary, Command, Directory, File, Unit
+from khw.tasks import units
+from khw.tasks.containerd import SOCKET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from khw.cluster import Cluster, Node
+    from khw.resources import Resource
+
+HOME = "/var/lib/kubelet"
+CONFIG = f"{HOME}/kubelet-config.yaml"
+KUBECONFIG = f"{HOME}/kubeconfig"
+RESOLVER = f"{HOME}/resolv.conf"
+CLIENT_CA = "/var/lib/kubernetes/ca.pem"
+
+
+def kubelet(node: Node, cluster: Cluster) -> Iterator[Resource]:
+    """Yield the kubelet, what it reads, and its unit."""
+    yield Binary(path="/usr/local/bin/kubelet", artifact="kubelet")
+    yield Directory(path=HOME, mode=0o750)
+    yield _resolver()
+    yield File(path=CONFIG, content=config(node, cluster))
+    yield Unit(
+        name="kubelet.service",
+        content=unit(node),
+        inputs=(
+            "/usr/local/bin/kubelet",
+            CONFIG,
+            KUBECONFIG,
+            CLIENT_CA,
+            f"{HOME}/{node.name}.pem",
+            f"{HOME}/{node.name}-key.pem",
+        ),
+    )
+
+
+def config(node: Node, cluster: Cluster) -> str:
+    """
+    Return kubelet-config.yaml.
+
+    Images are pushed by khw, not pulled, so none is ever collected (imageGCHighThresholdPercent: 100).
+    """
+    network = cluster.network
+    cgroup = (
+        "cgroupDriver: systemd\n"
+        if node.facts.cgroup == 2
+        else "cgroupDriver: cgroupfs\nfailCgroupV1: false\n"
+    )
+    return f"""\
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+authentication:
+  anonymous:
+    enabled: false
+  webhook:
+    enabled: true
+  x509:
+    clientCAFile: {CLIENT_CA}
+authorization:
+  mode: Webhook
+clusterDNS:
+  - {network.dns_address}
+clusterDomain: {network.dns_domain}
+containerRuntimeEndpoint: unix://{SOCKET}
+{cgroup}imageGCHighThresholdPercent: 100
+registerNode: true
+resolvConf: {RESOLVER}
+runtimeRequestTimeout: 15m
+seccompDefault: true
+tlsCertFile: {HOME}/{node.name}.pem
+tlsPrivateKeyFile: {HOME}/{node.name}-key.pem
+"""
+
+
+def unit(node: Node) -> str:
+    """Return kubelet.service. It mounts volumes into every pod, so it keeps the machine's own view."""
+    return units.render(
+        description="Kubernetes Kubelet",
+        documentation="https://kubernetes.io/docs/reference/command-line-tools-reference/kubelet/",
+        binary="/usr/local/bin/kubelet",
+        flags={
+            "config": CONFIG,
+            "kubeconfig": KUBECONFIG,
+            "hostname-override": node.name,
+            "node-ip": node.internal_ip,
+            "v": 2,
+        },
+        unit={"After": "containerd.service", "Wants": "containerd.service"},
+        service={"Type": "notify"},
+        restart="always",
+    )
+
+
+def _resolver() -> Command:
+    """
+    Return the link to the node's resolver that pods may use.
+
+    With systemd-resolved, /etc/resolv.conf names a loopback address: from a pod that is the pod itself, and
+    CoreDNS would forward to itself for ever (its `loop` plugin then stops it).
+    """
+    real = "/run/systemd/resolve/resolv.conf"
+    wanted = f"if [ -s {real} ]; then wanted={real}; else wanted=/etc/resolv.conf; fi; "
+    return Command(
+        name="resolver-for-pods",
+        argv=("sh", "-c", f'{wanted}ln -sfn "$wanted" {RESOLVER}'),
+        unless=("sh", "-c", f'{wanted}[ "$(readlink {RESOLVER})" = "$wanted" ]'),
+    )

@@ -1,0 +1,118 @@
+"""
+Chapter 9: a worker: swap off, the kernel's settings, containerd, CNI, kubelet, kube-proxy.
+
+The order is that of the road to a ready node: the runtime is up while the larger binaries still come.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from khw.artifacts import lock
+from khw.resources import Binary, Command, File, Image, Package, Wait
+from khw.tasks.containerd import network, runtime
+from khw.tasks.kube_proxy import kube_proxy
+from khw.tasks.kubelet import KUBECONFIG, kubelet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from khw.certs.pki import Pki
+
+    from khw.cluster import Cluster, Node
+    from khw.resources import Resource
+
+MODULES = "/etc/modules-load.d/kubernetes.conf"
+SYSCTLS = "/etc/sysctl.d/99-kubernetes.conf"
+SETTINGS = {
+    "net.bridge.bridge-nf-call-iptables": "1",
+    "net.bridge.bridge-nf-call-ip6tables": "1",
+    "net.ipv4.ip_forward": "1",
+}
+PACKAGES = {
+    "socat": "socat",
+    "conntrack": "conntrack",
+    "ipset": "ipset",
+    "iptables": "iptables",
+    "kmod": "modprobe",
+}
+LATER_IMAGES = ("image-coredns", "image-agnhost")
+
+
+def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
+    """Yield a worker (chapter 9). Its certificates and kubeconfigs are chapters 4's and 5's."""
+    for name, provides in PACKAGES.items():
+        yield Package(name=name, provides=provides)
+    yield from swap()
+    yield from kernel()
+    yield from runtime(node, lock.entry("image-pause").reference)
+    yield from network(node)
+    yield from kubelet(node, cluster)
+    yield from kube_proxy(node, cluster)
+    yield Binary(path="/usr/local/bin/kubectl", artifact="kubectl")
+    for artifact in LATER_IMAGES:
+        yield Image(artifact=artifact, reference=lock.entry(artifact).reference)
+    yield ready(node, cluster)
+
+
+def swap() -> Iterator[Resource]:
+    """
+    Yield swap off, now and after a reboot: what /etc/fstab names, and what units or a partition table bring.
+
+    In a container swap is the host's, and none of our business.
+    """
+    line = r"^[^#[:space:]]+[[:space:]]+[^[:space:]]+[[:space:]]+swap[[:space:]]"
+    yield Command(
+        name="swap-off",
+        argv=("swapoff", "--all"),
+        unless=("sh", "-c", '[ "$(wc -l </proc/swaps)" -le 1 ] || systemd-detect-virt --container --quiet'),
+    )
+    yield Command(
+        name="swap-off-after-reboot",
+        argv=("systemctl", "mask", "swap.target"),
+        unless=("sh", "-c", '[ "$(readlink /etc/systemd/system/swap.target)" = /dev/null ]'),
+    )
+    yield Command(
+        name="swap-out-of-fstab",
+        argv=(
+            "sed",
+            "--in-place=.before-khw",
+            "--regexp-extended",
+            f"s/{line}/# off, for the kubelet: &/",
+            "/etc/fstab",
+        ),
+        unless=("sh", "-c", f"! grep -Eqs '{line}' /etc/fstab"),
+    )
+
+
+def kernel() -> Iterator[Resource]:
+    """Yield bridged traffic seen by the packet filter, and forwarding, now and after a reboot."""
+    yield File(path=MODULES, content="br_netfilter\noverlay\n")
+    yield Command(
+        name="br_netfilter",
+        argv=("modprobe", "br_netfilter"),
+        unless=("test", "-d", "/proc/sys/net/bridge"),
+    )
+    yield File(path=SYSCTLS, content="".join(f"{name} = {value}\n" for name, value in SETTINGS.items()))
+    wanted = " && ".join(f'[ "$(sysctl -n {name})" = {value} ]' for name, value in SETTINGS.items())
+    yield Command(name="sysctls", argv=("sysctl", "--load", SYSCTLS), unless=("sh", "-c", wanted))
+
+
+def ready(node: Node, cluster: Cluster) -> Wait:
+    """Return the wait for the node to be Ready, asked with the kubelet's own kubeconfig."""
+    condition = '{.status.conditions[?(@.type=="Ready")].status}'
+    return Wait(
+        name="node-ready",
+        argv=(
+            "/usr/local/bin/kubectl",
+            f"--kubeconfig={KUBECONFIG}",
+            "--request-timeout=5s",
+            "get",
+            "node",
+            node.name,
+            f"--output=jsonpath={condition}",
+        ),
+        expect="True",
+        timeout=cluster.spec.timeouts.ready,
+        unit="kubelet.service",
+    )
