@@ -2,9 +2,9 @@
 What the emulated API asks of real machines and a real network: the seam between `khw.lab.api` and the rest.
 
 The API keeps what a user asked for (its state); a `Backend` makes it so. Every call may block: the API calls
-them from worker threads, never two changes at once for the same machine, and never two `apply_network` at once.
-Every call is idempotent, since the daemon repeats them after a restart. What goes wrong is a `LabError`, whose
-text becomes the error of the API's operation.
+them from worker threads, never two changes at once for the same machine, and never two `apply_network` at
+once. Every call is idempotent, since the daemon repeats them after a restart. What goes wrong is a `LabError`,
+whose text becomes the error of the API's operation.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Firewall:
-    """A firewall rule. No `target_tags` means every machine of the network. The lowest priority number wins."""
+    """A firewall rule. No `target_tags` means every machine of the network. The lowest priority wins."""
 
     name: str
     network: str
@@ -99,7 +99,7 @@ class Firewall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A route that a user made, to a machine's internal address. Subnet and default routes go without saying."""
+    """A route that a user made, to a machine's internal address. Subnet routes go without saying."""
 
     name: str
     network: str
@@ -179,7 +179,7 @@ class Backend(Protocol):
         ...
 
     def create_machine(self, spec: MachineSpec) -> None:
-        """Create the machine, attach it to its subnet, start it; return when it runs, before it has booted."""
+        """Create the machine, attach it to its subnet, start it; return when it runs, not yet booted."""
         ...
 
     def start_machine(self, name: str) -> None:
