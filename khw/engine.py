@@ -1,0 +1,376 @@
+"""
+The engine: phases × hosts, as one Nornir run.
+
+Every host has a lane of its own and walks its phases; the operator's side is a host like any other, without a
+connection. A failed host stops only itself and what its gates make impossible.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from nornir.core import Nornir
+from nornir.core.exceptions import NornirSubTaskError
+from nornir.core.inventory import ConnectionOptions, Host, Hosts
+from nornir.core.plugins.connections import ConnectionPluginRegister
+from nornir.core.task import AggregatedResult, Result
+
+from khw.apply import converge
+from khw.connection import KhwConnection
+from khw.errors import KhwError, StepError, UnreachableError, UsageError
+from khw.events import Notice, PhaseEnded, PhaseStarted, PhaseWaits, ResourceDone, RunEnded, RunStarted
+from khw.gates import Blocked, Board, Cancelled, members_of
+from khw.inventory.plugin import inventory_of
+from khw.phases import GROUND, Phase
+from khw.report import OPERATOR, Outcome, PhaseResult, Report
+from khw.runner import LaneRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from nornir.core.inventory import Inventory
+    from nornir.core.task import Task
+
+    from khw.changes import Change
+    from khw.cluster import Cluster, Node, Role
+    from khw.connection import Agent
+    from khw.events import Event, Sink
+    from khw.gates import Need
+    from khw.operator import Run
+
+MAX_CLOCK_SKEW = 30.0  # seconds; certificates and leases are judged by the nodes' clocks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """
+    What is to be run: the phases, and on which hosts.
+
+    `limit` names hosts (None: all, the operator's side included); `begin` maps a host to the phase where it takes up.
+    """
+
+    phases: tuple[Phase, ...]
+    limit: frozenset[str] | None = None
+    begin: Mapping[str, str] = field(default_factory=dict)
+    parallel: int = 64
+
+    def takes(self, host: str) -> bool:
+        """Whether this host is part of the run."""
+        return self.limit is None or host in self.limit
+
+    def phases_of(self, host: str, role: Role | None) -> tuple[Phase, ...]:
+        """Return the phases that this host walks."""
+        mine = tuple(phase for phase in self.phases if phase.concerns(role))
+        first = self.begin.get(host)
+        names = [phase.name for phase in self.phases]
+        if first is None or first not in names:
+            return mine
+        return tuple(phase for phase in mine if names.index(phase.name) >= names.index(first))
+
+
+class Engine:
+    """
+    One run: `execute()` walks the plan and returns the report.
+
+    Life: the ground phases (the operator's side, up to the machines) → discovery → one Nornir run over all hosts →
+    connections closed. Ctrl-C once: no new work; twice: what runs on the nodes is ended.
+    """
+
+    def __init__(self, run: Run, plan: Plan, run_id: str, sinks: Sequence[Sink]) -> None:
+        self._run = run
+        self._plan = plan
+        self._sinks = sinks
+        self._report = Report(run_id=run_id, check=run.check)
+        self._began = time.monotonic()
+        self._permits = threading.Semaphore(plan.parallel)
+        self._lock = threading.Lock()
+        self._agents: dict[str, Agent] = {}
+        self._unreachable: dict[str, str] = {}
+        self._board = Board(members_of(()), frozenset())
+        self.aggregated: AggregatedResult | None = None  # Nornir's own view, for its own printers
+        run.agents = self._reach
+        run.notice = lambda text: self._emit(Notice(OPERATOR, text))
+
+    def execute(self) -> Report:
+        """Run the plan to its end; errors of hosts are in the report, not raised."""
+        try:
+            if self._lay_ground():
+                self._walk_all()
+        finally:
+            self._close()
+            self._report.seconds = time.monotonic() - self._began
+            self._emit(RunEnded(self._report.run_id, self._report.exit_code, self._report.seconds))
+        return self._report
+
+    def _lay_ground(self) -> bool:
+        names = tuple(phase.name for phase in self._plan.phases)
+        ground = tuple(p for p in self._plan.phases_of(OPERATOR, None) if p.name in GROUND)
+        planned = tuple(p.name for p in self._run.spec.planned if self._plan.takes(p.name))
+        everyone = ((OPERATOR,) if self._plan.takes(OPERATOR) else ()) + planned
+        self._emit(RunStarted(self._report.run_id, everyone, names))
+        if not ground or not self._plan.takes(OPERATOR):
+            return True
+        self._nornir(_only_operator(), _Lanes({OPERATOR: ground}))
+        return self._report.stopped(OPERATOR) is None
+
+    def _walk_all(self) -> None:
+        rest = tuple(p for p in self._plan.phases if p.name not in GROUND)
+        if not rest and not any(p.roles for p in self._plan.phases):
+            return
+        cluster = self._run.cluster
+        lanes = {n.name: self._plan.phases_of(n.name, n.role) for n in cluster.nodes if self._plan.takes(n.name)}
+        if self._plan.takes(OPERATOR):
+            ours = self._plan.phases_of(OPERATOR, None)
+            lanes[OPERATOR] = tuple(p for p in ours if p.name not in GROUND)
+        _require_known(self._plan.limit, cluster)
+        active = frozenset((host, phase.name) for host, phases in lanes.items() for phase in phases)
+        self._board = Board(members_of((n.name, n.role) for n in cluster.nodes), active)
+        inventory = inventory_of(cluster, self._run.workspace)
+        inventory.hosts.update(_only_operator().hosts)
+        self._nornir(inventory, _Lanes(lanes))
+
+    def _nornir(self, inventory: Inventory, lanes: _Lanes) -> None:
+        """Walk these lanes as one Nornir run."""
+        _quiet_nornir()
+        ConnectionPluginRegister.auto_register()
+        if "khw" not in ConnectionPluginRegister.available:
+            ConnectionPluginRegister.register("khw", KhwConnection)
+        inventory.hosts = Hosts({name: host for name, host in inventory.hosts.items() if lanes.phases.get(name)})
+        nornir = Nornir(inventory=inventory, runner=LaneRunner(on_interrupt=self._interrupted))
+        result = nornir.run(task=self._walk, name="khw run", lanes=lanes)
+        if self.aggregated is None:
+            self.aggregated = result
+        else:
+            for host, multi in result.items():
+                self.aggregated[host] = multi
+
+    def _walk(self, task: Task, lanes: _Lanes) -> Result:
+        """One host's lane: its phases, one after another, until one does not end well."""
+        for phase in lanes.phases[task.host.name]:
+            try:
+                task.run(task=self._step, name=phase.name, phase=phase)
+            except NornirSubTaskError:
+                break
+        mine = self._report.hosts.get(task.host.name, [])
+        return Result(host=task.host, changed=any(r.changed for r in mine), failed=any(not r.outcome.good for r in mine))
+
+    def _step(self, task: Task, phase: Phase) -> Result:
+        """One phase on one host, as a Nornir subtask."""
+        result = _Step(self, task, phase).run()
+        with self._lock:
+            self._report.results.append(result)
+        self._board.record(result.host, result.phase, result.outcome)
+        self._emit(PhaseEnded(result))
+        return Result(
+            host=task.host,
+            changed=result.changed > 0,
+            failed=not result.outcome.good,
+            result=str(result.error or "\n".join(f"{c.action} {c.resource}" for c in result.changes if c.changed)),
+        )
+
+    # What a step needs of the run.
+
+    def clock(self) -> float:
+        """Return the seconds since the run began."""
+        return time.monotonic() - self._began
+
+    def agent(self, host: Host, nornir: Nornir) -> Agent:
+        """Return the host's agent, connected at first use."""
+        try:
+            agent: Agent = host.get_connection("khw", nornir.config)
+        except KhwError as error:
+            self._unreachable[host.name] = error.message
+            raise
+        if host.name not in self._agents:
+            self._agents[host.name] = agent
+            _require_clock(host.name, agent.facts.clock)
+        return agent
+
+    def _reach(self) -> tuple[Mapping[str, Agent], Mapping[str, str]]:
+        """Connect to every node that this run has not met, for checks that look at all of them."""
+        missing = [n for n in self._run.cluster.nodes if n.name not in self._agents and n.name not in self._unreachable]
+        agents, unreachable = connect(self._run, missing)
+        self._agents.update(agents)
+        self._unreachable.update(unreachable)
+        return self._agents, self._unreachable
+
+    def _emit(self, event: Event) -> None:
+        for sink in self._sinks:
+            sink(event)
+
+    def _interrupted(self, presses: int) -> None:
+        self._board.cancel()
+        if presses == 1:
+            self._emit(Notice(OPERATOR, "stopping: running steps end first; Ctrl-C again ends them at once"))
+            return
+        for agent in list(self._agents.values()):
+            agent.kill()
+
+    def _close(self) -> None:
+        for agent in self._agents.values():
+            self._report.round_trips += agent.round_trips
+            self._report.bytes_sent += agent.bytes_sent
+            agent.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Lanes:
+    phases: Mapping[str, tuple[Phase, ...]]
+
+
+class _Step:
+    """One phase on one host: gate, work, settle; its outcome is a value."""
+
+    def __init__(self, engine: Engine, task: Task, phase: Phase) -> None:
+        self._engine = engine
+        self._task = task
+        self._phase = phase
+        self._host = task.host.name
+        self._changes: list[Change] = []
+        self._waited = 0.0
+
+    def run(self) -> PhaseResult:
+        started = self._engine.clock()
+        error: KhwError | None = None
+        try:
+            outcome = self._attempt()
+        except Blocked as reason:
+            outcome, error = Outcome.BLOCKED, KhwError(str(reason), hint="khw run --failed, once that is mended")
+        except Cancelled:
+            outcome, error = Outcome.CANCELLED, KhwError("cancelled", hint="khw run --failed goes on from here")
+        except UnreachableError as unreachable:
+            outcome, error = Outcome.UNREACHABLE, unreachable
+        except KhwError as failed:
+            outcome, error = Outcome.FAILED, failed
+        except Exception as bug:  # noqa: BLE001 - a lane must not take the others with it, whatever happens in it
+            logging.getLogger(__name__).debug("unexpected error", exc_info=bug)
+            outcome, error = Outcome.FAILED, KhwError(f"unexpected {type(bug).__name__}: {bug}", hint="this is a bug in khw")
+        return PhaseResult(
+            host=self._host,
+            phase=self._phase.name,
+            outcome=outcome,
+            started=started,
+            ended=self._engine.clock(),
+            waited=self._waited,
+            changes=tuple(self._changes),
+            error=error,
+        )
+
+    def _attempt(self) -> Outcome:
+        engine, phase = self._engine, self._phase
+        self._pass(phase.needs)
+        if phase.once and engine._board.claim(self._host, phase.name) != self._host:
+            return Outcome.ELSEWHERE
+        engine._emit(PhaseStarted(self._host, phase.name))
+        with engine._permits:
+            if self._host == OPERATOR:
+                self._operator()
+            else:
+                self._node()
+        return Outcome.CHANGED if any(c.changed for c in self._changes) else Outcome.OK
+
+    def _operator(self) -> None:
+        step = self._phase.operator
+        assert step is not None  # noqa: S101 - lanes are made of phases that concern their host
+        for change in step(self._engine._run):
+            self._note(change)
+
+    def _node(self) -> None:
+        run = self._engine._run
+        agent = self._engine.agent(self._task.host, self._task.nornir)
+        node: Node = run.cluster.node(self._host).with_facts(agent.facts)
+        assert self._phase.task is not None  # noqa: S101 - likewise
+        converge(
+            agent,
+            list(self._phase.task(node, run.cluster, run.pki)),
+            run.store,
+            node=self._host,
+            check=run.check,
+            on_change=self._note,
+            settle=self._settle,
+        )
+
+    def _note(self, change: Change) -> None:
+        self._changes.append(change)
+        self._engine._emit(ResourceDone(self._host, self._phase.name, change))
+
+    def _pass(self, needs: Iterable[Need]) -> None:
+        """Wait at the gate; whoever watches is told what for."""
+        needs = tuple(needs)
+        board = self._engine._board
+        began = self._engine.clock()
+        if reason := board.closed(needs):
+            self._engine._emit(PhaseWaits(self._host, self._phase.name, reason))
+        board.wait(needs)
+        self._waited += self._engine.clock() - began
+
+    @contextmanager
+    def _settle(self) -> Iterator[None]:
+        """Wait for what the cluster must have first, without taking a place from a host that could work."""
+        self._engine._permits.release()
+        try:
+            self._pass(self._phase.settle_needs)
+            yield
+        finally:
+            self._engine._permits.acquire()
+
+
+def connect(run: Run, nodes: Iterable[Node]) -> tuple[dict[str, Agent], dict[str, str]]:
+    """Connect to these nodes at once; return the agents, and why the others could not be reached."""
+    wanted = {node.name for node in nodes}
+    agents: dict[str, Agent] = {}
+    unreachable: dict[str, str] = {}
+    if not wanted:
+        return agents, unreachable
+
+    def open_one(task: Task) -> Result:
+        try:
+            agents[task.host.name] = task.host.get_connection("khw", task.nornir.config)
+        except KhwError as error:
+            unreachable[task.host.name] = error.message
+        return Result(host=task.host)
+
+    _quiet_nornir()
+    ConnectionPluginRegister.auto_register()
+    inventory = inventory_of(run.cluster, run.workspace)
+    inventory.hosts = Hosts({name: host for name, host in inventory.hosts.items() if name in wanted})
+    Nornir(inventory=inventory, runner=LaneRunner()).run(task=open_one)
+    return agents, unreachable
+
+
+def _only_operator() -> Inventory:
+    from nornir.core.inventory import Defaults, Groups, Inventory
+
+    options = {"khw": ConnectionOptions()}
+    host = Host(name=OPERATOR, hostname="localhost", connection_options=options)
+    return Inventory(hosts=Hosts({OPERATOR: host}), groups=Groups(), defaults=Defaults())
+
+
+def _quiet_nornir() -> None:
+    """Keep Nornir's tracebacks off the screen: errors are in the report, by name."""
+    logger = logging.getLogger("nornir")
+    logger.propagate = False
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+
+
+def _require_known(limit: frozenset[str] | None, cluster: Cluster) -> None:
+    unknown = sorted((limit or frozenset()) - {n.name for n in cluster.nodes} - {OPERATOR})
+    if unknown:
+        msg = f"--limit names no host of this cluster: {', '.join(unknown)}"
+        raise UsageError(msg, hint="hosts: " + ", ".join(n.name for n in cluster.nodes))
+
+
+def _require_clock(host: str, seen: float) -> None:
+    skew = seen - time.time()
+    if abs(skew) > MAX_CLOCK_SKEW:
+        msg = f"its clock is {skew:+.0f} s off ours; expected at most {MAX_CLOCK_SKEW:.0f} s"
+        raise StepError(msg, node=host, hint="set up time synchronisation on the node (timedatectl)")
+
+

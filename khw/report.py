@@ -1,0 +1,121 @@
+"""What a run comes to: a status for each host and phase, and the exit code that follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from khw.changes import Change
+    from khw.errors import KhwError
+
+OPERATOR = "operator"  # the row of what is done from the operator's own side: cloud, certificates, kubectl
+
+
+class Outcome(StrEnum):
+    """How a phase ended on a host."""
+
+    OK = "ok"  # nothing had to be changed
+    CHANGED = "changed"
+    ELSEWHERE = "elsewhere"  # once-per-cluster work that another host did
+    FAILED = "failed"
+    UNREACHABLE = "unreachable"
+    BLOCKED = "blocked"  # a gate that it waits for can no longer open
+    CANCELLED = "cancelled"
+
+    @property
+    def good(self) -> bool:
+        """Whether the phase is done."""
+        return self in {Outcome.OK, Outcome.CHANGED, Outcome.ELSEWHERE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseResult:
+    """One phase on one host; times in seconds since the run began."""
+
+    host: str
+    phase: str
+    outcome: Outcome
+    started: float
+    ended: float
+    waited: float = 0.0  # seconds at gates, part of ended - started
+    changes: tuple[Change, ...] = ()
+    error: KhwError | None = None
+
+    @property
+    def changed(self) -> int:
+        """How many resources were changed."""
+        return sum(change.changed for change in self.changes)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the JSON form: what `khw run -o json` prints and the journal keeps."""
+        return {
+            "host": self.host,
+            "phase": self.phase,
+            "outcome": self.outcome.value,
+            "started": round(self.started, 3),
+            "ended": round(self.ended, 3),
+            "waited": round(self.waited, 3),
+            "changed": self.changed,
+            "unchanged": len(self.changes) - self.changed,
+            "error": str(self.error) if self.error else None,
+            "hint": (self.error.hint or None) if self.error else None,
+        }
+
+
+@dataclass(slots=True)
+class Report:
+    """The results of a run, gathered per host."""
+
+    run_id: str
+    check: bool = False
+    results: list[PhaseResult] = field(default_factory=list)
+    seconds: float = 0.0
+    round_trips: int = 0
+    bytes_sent: int = 0
+
+    @property
+    def hosts(self) -> dict[str, list[PhaseResult]]:
+        """The results by host, in the order in which they ended."""
+        table: dict[str, list[PhaseResult]] = {}
+        for result in self.results:
+            table.setdefault(result.host, []).append(result)
+        return table
+
+    def stopped(self, host: str) -> PhaseResult | None:
+        """Return the result that stopped this host, if one did."""
+        return next((r for r in self.hosts.get(host, ()) if not r.outcome.good), None)
+
+    @property
+    def changed(self) -> int:
+        """How many resources were changed on all hosts."""
+        return sum(result.changed for result in self.results)
+
+    @property
+    def exit_code(self) -> int:
+        """0 ok · 3 hosts failed or blocked · 4 hosts unreachable · 130 cancelled."""
+        outcomes = {result.outcome for result in self.results}
+        for outcome, code in (
+            (Outcome.CANCELLED, 130),
+            (Outcome.UNREACHABLE, 4),
+            (Outcome.FAILED, 3),
+            (Outcome.BLOCKED, 3),
+        ):
+            if outcome in outcomes:
+                return code
+        return 0
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the JSON form of `khw run -o json`."""
+        return {
+            "run": self.run_id,
+            "check": self.check,
+            "ok": self.exit_code == 0,
+            "exit_code": self.exit_code,
+            "seconds": round(self.seconds, 3),
+            "changed": self.changed,
+            "round_trips": self.round_trips,
+            "bytes_sent": self.bytes_sent,
+            "hosts": {host: [r.as_dict() for r in rows] for host, rows in self.hosts.items()},
+        }
