@@ -1,0 +1,271 @@
+"""
+The command line: parse, call, render, exit code. No logic.
+
+Exit codes: 0 ok · 1 error, or changes pending with --check --exit-code · 2 usage · 3 hosts or checks failed ·
+4 unreachable · 130 Ctrl-C. Data goes to stdout, progress and errors to stderr. Slow imports stay inside functions:
+`khw --help` loads neither netmiko nor the cloud's client.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from khw import __version__
+from khw.cli_artifacts import artifacts
+from khw.cli_lab import lab
+from khw.errors import KhwError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from khw.session import Session
+
+HELP = {"help_option_names": ["-h", "--help"]}
+
+
+class _Group(click.Group):
+    """A group that turns khw's errors into a message, a hint and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+        try:
+            return super().invoke(ctx)
+        except KhwError as error:
+            click.secho(f"khw: {error}", fg="red", err=True)
+            if evidence := getattr(error, "evidence", ""):
+                click.echo(evidence, err=True)
+            if error.hint:
+                click.echo(f"  → {error.hint}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("khw: cancelled", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=_Group, context_settings=HELP)
+@click.version_option(__version__)
+@click.option(
+    "-f",
+    "--file",
+    "file",
+    type=click.Path(path_type=Path),
+    default="khw.yaml",
+    envvar="KHW_FILE",
+    show_default=True,
+    help="The cluster file.",
+)
+@click.pass_context
+def main(ctx: click.Context, file: Path) -> None:
+    """Kubernetes The Hard Way, automated: real machines, every file and flag in the open."""
+    ctx.obj = file
+
+
+main.add_command(lab)
+main.add_command(artifacts)
+
+
+def _session(file: Path) -> Session:
+    from khw.session import open_session
+
+    return open_session(file)
+
+
+@main.command()
+@click.option("--lab", "lab_name", default="default", show_default=True, help="The lab whose project it is for.")
+@click.option("--project", help="A Google Cloud project instead of the lab.")
+@click.option("--force", is_flag=True, help="Replace a cluster file that is there.")
+@click.pass_obj
+def init(file: Path, lab_name: str, project: str | None, force: bool) -> None:
+    """Write a cluster file to begin with."""
+    from khw.session import write_cluster_file
+
+    write_cluster_file(file, lab_name=lab_name, project=project, force=force)
+    click.echo(f"wrote {file}")
+
+
+@main.command()
+@click.option("--phase", "only", multiple=True, help="Only this phase; may be given again.")
+@click.option("--from", "start", help="From this phase on.")
+@click.option("--until", help="Up to and with this phase.")
+@click.option("--skip", multiple=True, help="Not this phase; may be given again.")
+@click.option("--limit", help="Only these hosts, with commas between.")
+@click.option("--failed", is_flag=True, help="Only what failed or was blocked in the last run, from where it stopped.")
+@click.option("--check", is_flag=True, help="Say what would change; change nothing.")
+@click.option("-j", "parallel", type=click.IntRange(1), default=64, show_default=True, help="Hosts at work at once.")
+@click.option(
+    "-o", "output", type=click.Choice(["table", "wide", "json", "nornir"]), default="table", show_default=True
+)
+@click.pass_obj
+def run(  # noqa: PLR0913 - one parameter an option
+    file: Path,
+    only: Sequence[str],
+    start: str | None,
+    until: str | None,
+    skip: Sequence[str],
+    limit: str | None,
+    failed: bool,
+    check: bool,
+    parallel: int,
+    output: str,
+) -> None:
+    """Build the cluster, or what is missing of it: phase by phase, on all hosts at once."""
+    from khw import render
+    from khw.phases import select
+    from khw.session import plan_for
+
+    session = _session(file)
+    phases = select(only, start, until, skip)
+    plan = plan_for(session, phases, limit=limit, failed=failed, parallel=parallel)
+    if plan is None:
+        click.echo("nothing failed in the last run: nothing to do", err=True)
+        return
+    outcome = session.run(plan, check=check, sinks=[render.ProgressLines()], what=" ".join(sys.argv[1:]))
+    if output == "json":
+        render.data(outcome.report.as_dict(), "json")
+    elif output == "nornir":
+        from nornir_utils.plugins.functions import print_result  # it patches stdout: only where it is asked for
+
+        print_result(outcome.aggregated)
+    else:
+        render.report(outcome.report)
+        if output == "wide":
+            render.phase_times(outcome.report)
+    sys.exit(outcome.report.exit_code)
+
+
+@main.command()
+@click.option("-o", "output", type=click.Choice(["table", "json", "yaml", "name"]), default="table")
+def phases(output: str) -> None:
+    """List the phases of a run."""
+    from khw import render
+    from khw.phases import PHASES
+
+    rows = [
+        {
+            "phase": p.name,
+            "chapter": p.chapter,
+            "runs_on": ("one " if p.once else "")
+            + " ".join((["operator"] if p.operator else []) + sorted(f"{r}s" for r in p.roles)),
+            "needs": "; ".join(str(n) for n in (*p.needs, *p.settle_needs)) or "-",
+            "title": p.title,
+        }
+        for p in PHASES
+    ]
+    if output == "table":
+        render.table(("phase", "chapter", "runs on", "needs", "title"), (tuple(r.values()) for r in rows))
+    elif output == "name":
+        click.echo("\n".join(p.name for p in PHASES))
+    else:
+        render.data(rows, output)
+
+
+@main.command()
+@click.option("--wait", type=click.FloatRange(0), default=0.0, help="Try again for so many seconds until all pass.")
+@click.option("-o", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.pass_obj
+def verify(file: Path, wait: float, output: str) -> None:
+    """Check the cluster from etcd to DNS; exit code 0 only if every check passed."""
+    from khw import render
+    from khw.checks import Status
+
+    results = _session(file).verify(wait=wait)
+    ok = all(r.status is not Status.FAILED for r in results)
+    if output == "json":
+        render.data({"ok": ok, "checks": [r.as_dict() for r in results]}, "json")
+    else:
+        render.checks(results)
+    sys.exit(0 if ok else 3)
+
+
+@main.command()
+@click.option("--disruptive", is_flag=True, help="Also lose a controller and reboot a worker.")
+@click.option("-o", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.pass_obj
+def smoke(file: Path, disruptive: bool, output: str) -> None:
+    """Run the smoke test of chapter 13 by itself."""
+    from khw import render
+    from khw.checks import Status
+
+    results = _session(file).smoke(disruptive=disruptive)
+    ok = all(r.status is not Status.FAILED for r in results)
+    if output == "json":
+        render.data({"ok": ok, "checks": [r.as_dict() for r in results]}, "json")
+    else:
+        render.checks(results)
+    sys.exit(0 if ok else 3)
+
+
+@main.command()
+@click.option("-o", "output", type=click.Choice(["table", "wide", "json", "yaml", "name"]), default="table")
+@click.pass_obj
+def inventory(file: Path, output: str) -> None:
+    """List the cluster's machines, as Nornir sees them."""
+    from khw import render
+
+    nodes = _session(file).nodes()
+    if output == "name":
+        click.echo("\n".join(str(n["name"]) for n in nodes))
+    elif output in {"json", "yaml"}:
+        render.data(nodes, output)
+    else:
+        columns = ["name", "role", "internal_ip", "external_ip", "pod_cidr"]
+        if output == "wide":
+            columns += ["zone", "ssh"]
+        render.table([c.replace("_", " ") for c in columns], ([n[c] or "-" for c in columns] for n in nodes))
+
+
+@main.command()
+@click.option("-o", "output", type=click.Choice(["table", "json", "yaml"]), default="table")
+@click.pass_obj
+def routes(file: Path, output: str) -> None:
+    """Print the network's route table, as chapter 11 does."""
+    from khw import render
+
+    rows = _session(file).routes()
+    if output == "table":
+        render.table(("name", "network", "dest_range", "next_hop", "priority"), (tuple(r.values()) for r in rows))
+    else:
+        render.data(rows, output)
+
+
+@main.command()
+@click.pass_obj
+def kubeconfig(file: Path) -> None:
+    """Print the path of the administrator's kubeconfig."""
+    workspace = _session(file).workspace
+    if not workspace.kubeconfig.exists():
+        raise UsageError("there is no kubeconfig yet", hint="khw run --phase kubectl")
+    click.echo(workspace.kubeconfig)
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("node")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def ssh(file: Path, node: str, command: Sequence[str]) -> None:
+    """Log in to a node, or run one command on it, with the cluster's own key and known hosts."""
+    import os
+
+    argv = _session(file).ssh_command(node, command)
+    os.execvp(argv[0], argv)  # noqa: S606 - to become ssh is the point
+
+
+@main.command()
+@click.option("--check", is_flag=True, help="List what would go; remove nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def destroy(file: Path, check: bool, yes: bool) -> None:
+    """Chapter 14: remove everything that khw made in the project, and list what is left: nothing."""
+    from khw import render
+
+    session = _session(file)
+    if not check and not yes:
+        click.confirm(f"Remove the cluster {session.spec.name} and its machines?", abort=True, err=True)
+    changes, left = session.destroy(check=check)
+    render.table(("resource", "action"), ((c.resource, c.action) for c in changes))
+    if not check:
+        click.echo("left in the project: " + (", ".join(left) or "nothing"))
+        sys.exit(1 if left else 0)

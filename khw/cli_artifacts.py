@@ -1,0 +1,87 @@
+"""`khw artifacts`: the binaries and images that go on the nodes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from khw.artifacts.store import Store
+
+
+def _store(file: Path) -> Store:
+    """Use the cluster file's sources where there is one, the default ones elsewhere."""
+    from khw.artifacts.store import Store
+    from khw.cluster import ArtifactSources
+
+    sources = ArtifactSources()
+    if file.exists():
+        from khw.clusterfile import load
+
+        sources = load(file).artifacts
+    return Store(sources.sources, sources.mirror)
+
+
+@click.group()
+def artifacts() -> None:
+    """Every binary and image: pinned, cached, checked."""
+
+
+@artifacts.command(name="list")
+@click.option("-o", "output", type=click.Choice(["table", "json", "yaml", "name"]), default="table")
+@click.pass_obj
+def list_(file: Path, output: str) -> None:
+    """List what the lock file pins, and what of it is in the cache."""
+    from khw import render
+
+    rows = _store(file).rows()
+    if output == "name":
+        click.echo("\n".join(str(row["name"]) for row in rows))
+    elif output == "table":
+        columns = ("name", "version", "architecture", "size", "source", "sha256")
+        render.table(columns, ([row[c] if row[c] is not None else "-" for c in columns] for row in rows))
+    else:
+        render.data(rows, output)
+
+
+@artifacts.command()
+@click.argument("names", nargs=-1)
+@click.pass_obj
+def fetch(file: Path, names: Sequence[str]) -> None:
+    """Put artifacts (all, if none is named) into the cache, from the first source that has them."""
+    from khw.artifacts.store import node_artifacts
+
+    store = _store(file)
+    for name in names or node_artifacts():
+        artifact = store.get(name, progress=lambda text: click.echo(text, err=True))
+        click.echo(f"{artifact.name} {artifact.version} {artifact.source} sha256:{artifact.sha256}")
+
+
+@artifacts.command()
+@click.pass_obj
+def verify(file: Path) -> None:
+    """Hash everything in the cache again and compare; exit code 1 if anything differs."""
+    problems = _store(file).verify()
+    for problem in problems:
+        click.echo(problem, err=True)
+    click.echo(f"{len(problems)} problems" if problems else "every artifact in the cache is what it should be")
+    sys.exit(1 if problems else 0)
+
+
+@artifacts.command()
+@click.argument("target", type=click.Path(path_type=Path))
+@click.pass_obj
+def bundle(file: Path, target: Path) -> None:
+    """Write a mirror: a directory from which a machine without internet takes everything."""
+    from khw.artifacts.store import node_artifacts
+
+    store = _store(file)
+    for name in node_artifacts():
+        store.get(name, progress=lambda text: click.echo(text, err=True))
+    store.bundle(target)
+    click.echo(f"wrote {target}")

@@ -1,0 +1,183 @@
+"""What a person or a program reads: tables, JSON and YAML on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from khw.checks import Status
+from khw.events import Notice, PhaseEnded, PhaseWaits, RunStarted
+from khw.report import OPERATOR, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from khw.checks import CheckResult
+    from khw.events import Event
+    from khw.report import PhaseResult, Report
+
+_STYLES = {
+    Outcome.OK: "green",
+    Outcome.CHANGED: "yellow",
+    Outcome.ELSEWHERE: "dim",
+    Outcome.BLOCKED: "magenta",
+    Outcome.FAILED: "bold red",
+    Outcome.UNREACHABLE: "bold red",
+    Outcome.CANCELLED: "bold red",
+    Status.PASSED: "green",
+    Status.FAILED: "bold red",
+    Status.SKIPPED: "dim",
+}
+
+
+def as_json(data: object) -> str:
+    """Return indented JSON."""
+    return json.dumps(data, indent=2)
+
+
+def as_yaml(data: object) -> str:
+    """Return YAML."""
+    import io
+
+    from ruamel.yaml import YAML
+
+    out = io.StringIO()
+    yaml = YAML(typ="safe")
+    yaml.default_flow_style = False
+    yaml.dump(data, out)
+    return out.getvalue().rstrip("\n")
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print columns the way kubectl does: upper-case headers, no lines, nothing cut off."""
+    grid = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
+    for header in headers:
+        grid.add_column(header.upper(), overflow="fold", no_wrap=not sys.stdout.isatty())
+    for row in rows:
+        grid.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+    _stdout().print(grid)
+
+
+def outcome(value: Outcome | Status) -> Text:
+    """Return a status in its colour."""
+    return Text(value.value, style=_STYLES[value])
+
+
+class ProgressLines:
+    """An event sink: one line an event on stderr, for terminals and logs alike."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._width = len(OPERATOR)
+
+    def __call__(self, event: Event) -> None:
+        """Print the event, if it says something to a person."""
+        match event:
+            case RunStarted():
+                self._width = max(map(len, (*event.hosts, OPERATOR)))
+            case PhaseWaits():
+                self._line(event.host, event.phase, Text(f"waits for {event.reason}", style="dim"))
+            case PhaseEnded() if event.result.outcome is not Outcome.ELSEWHERE:
+                self._line(event.result.host, event.result.phase, _phase_line(event.result))
+            case Notice():
+                self._line(event.host, "", Text(event.text, style="dim"))
+            case _:
+                pass
+
+    def _line(self, host: str, phase: str, rest: Text) -> None:
+        self._console.print(Text(f"{host:<{self._width}}  {phase:<14}  ") + rest)
+
+
+def _phase_line(result: PhaseResult) -> Text:
+    line = outcome(result.outcome)
+    if result.changed:
+        line += Text(f" {result.changed} of {len(result.changes)}")
+    line += Text(f"  {result.ended - result.started:.1f} s", style="dim")
+    if result.error:
+        line += Text(f"  {result.error.message.splitlines()[0]}")
+    return line
+
+
+def report(result: Report) -> None:
+    """Print a run: a row a host, then what went wrong and the way out, then what it took."""
+    rows = []
+    for host, results in result.hosts.items():
+        stopped = result.stopped(host)
+        changed = sum(r.changed for r in results)
+        unchanged = sum(len(r.changes) for r in results) - changed
+        last = stopped or results[-1]
+        state = stopped.outcome if stopped else (Outcome.CHANGED if changed else Outcome.OK)
+        busy = sum(r.ended - r.started - r.waited for r in results)
+        rows.append((host, outcome(state), changed, unchanged, f"{busy:.1f}", last.phase if stopped else "-"))
+    table(("host", "status", "would change" if result.check else "changed", "unchanged", "seconds", "stopped at"), rows)
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    for host in result.hosts:
+        if (stopped := result.stopped(host)) and stopped.error:
+            errors.print(Text(f"\n{host}: {stopped.phase}: {stopped.error.message}", style="red"))
+            evidence = getattr(stopped.error, "evidence", "")
+            for text in (evidence, stopped.error.hint):
+                if text:
+                    errors.print(Text("\n".join(f"    {line}" for line in text.splitlines())))
+    verb = "would change" if result.check else "changed"
+    _stdout().print(
+        f"\n{result.changed} {verb} on {len(result.hosts)} hosts in {result.seconds:.1f} s, "
+        f"{result.round_trips} round trips, {result.bytes_sent / 1e6:.1f} MB sent"
+    )
+
+
+def phase_times(result: Report) -> None:
+    """Print, for each phase, when its first host began and its last ended, and the longest one's work."""
+    by_phase: dict[str, list[PhaseResult]] = {}
+    for row in result.results:
+        if row.outcome is not Outcome.ELSEWHERE:
+            by_phase.setdefault(row.phase, []).append(row)
+    table(
+        ("phase", "hosts", "changed", "from", "to", "longest", "waited"),
+        (
+            (
+                phase,
+                len(rows),
+                sum(r.changed for r in rows),
+                f"{min(r.started for r in rows):.1f}",
+                f"{max(r.ended for r in rows):.1f}",
+                f"{max(r.ended - r.started - r.waited for r in rows):.1f}",
+                f"{max(r.waited for r in rows):.1f}",
+            )
+            for phase, rows in by_phase.items()
+        ),
+    )
+
+
+def checks(results: Sequence[CheckResult]) -> None:
+    """Print checks: every one, then the failed ones with their cause."""
+    table(
+        ("check", "node", "status", "seen", "seconds"),
+        ((r.name, r.node or "-", outcome(r.status), _first_line(r.actual), f"{r.seconds:.2f}") for r in results),
+    )
+    failed = [r for r in results if r.status is Status.FAILED]
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    for r in failed:
+        where = f" on {r.node}" if r.node else ""
+        errors.print(Text(f"\n{r.name}{where}: expected {r.expected}; saw {r.actual}", style="red"))
+        if r.hint:
+            errors.print(Text(f"    {r.hint}"))
+    _stdout().print(f"\n{len(results) - len(failed)} of {len(results)} checks passed or do not apply")
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0][:100] if text else ""
+
+
+def _stdout() -> Console:
+    width = None if sys.stdout.isatty() else 240
+    return Console(highlight=False, width=width, soft_wrap=True)
+
+
+def data(value: Any, form: str) -> None:
+    """Print a value as JSON or YAML."""
+    print(as_json(value) if form == "json" else as_yaml(value))  # noqa: T201 - this is what stdout is for

@@ -1,0 +1,223 @@
+"""One use of a cluster: its file, its workspace, its provider and artifacts, and what the commands do with them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from khw.errors import UsageError
+from khw.files import write_atomically
+from khw.runlock import hold
+from khw.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from nornir.core.task import AggregatedResult
+
+    from khw.artifacts.store import Store
+    from khw.changes import Change
+    from khw.checks import CheckResult
+    from khw.cluster import Node, Spec
+    from khw.connection import Agent
+    from khw.engine import Plan
+    from khw.events import Sink
+    from khw.inventory.provider import Provider
+    from khw.operator import Run
+    from khw.phases import Phase
+    from khw.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to: khw's report, and Nornir's own results for Nornir's own printers."""
+
+    report: Report
+    aggregated: AggregatedResult
+
+
+@dataclass(kw_only=True)
+class Session:
+    """The cluster file as values, and everything that belongs to it on the operator's side."""
+
+    spec: Spec
+    file: Path
+    workspace: Workspace = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.workspace = Workspace.beside(self.file, self.spec.name)
+
+    @cached_property
+    def provider(self) -> Provider:
+        """Where the nodes come from."""
+        from khw.inventory import provider_for
+
+        return provider_for(self.spec, self.workspace.ssh_public_key)
+
+    @cached_property
+    def store(self) -> Store:
+        """Where binaries and images come from."""
+        from khw.artifacts.store import Store
+
+        return Store(self.spec.artifacts.sources, self.spec.artifacts.mirror)
+
+    def context(self, *, check: bool = False) -> Run:
+        """Return what the steps of one run share."""
+        from khw.operator import Run
+
+        return Run(
+            spec=self.spec, workspace=self.workspace, provider=self.provider, store=self.store, check=check
+        )
+
+    def run(self, plan: Plan, *, check: bool, sinks: Sequence[Sink], what: str) -> Outcome:
+        """Walk the plan, with the cluster's lock held and a journal written."""
+        from nornir.core.task import AggregatedResult
+
+        from khw.engine import Engine
+        from khw.journal import Journal, new_run_id
+
+        with hold(self.workspace.lock, what):
+            run_id = new_run_id()
+            journal = None if check else Journal(self.workspace.runs, run_id)
+            try:
+                engine = Engine(self.context(check=check), plan, run_id, [*sinks, *([journal] if journal else [])])
+                report = engine.execute()
+            finally:
+                if journal:
+                    journal.close()
+        return Outcome(report, engine.aggregated or AggregatedResult("khw run"))
+
+    def verify(self, *, wait: float) -> list[CheckResult]:
+        """Run every check; with `wait` again until all pass or the seconds are over."""
+        from khw.checks import Status
+        from khw.verify import run as verify
+
+        deadline = time.monotonic() + wait
+        while True:
+            with self._agents() as context:
+                results = list(verify(context))
+            if all(r.status is not Status.FAILED for r in results) or time.monotonic() >= deadline:
+                return results
+
+    def smoke(self, *, disruptive: bool) -> list[CheckResult]:
+        """Run chapter 13's test by itself."""
+        from khw.verify.smoke import run as smoke_test
+
+        with self._agents() as context:
+            return list(smoke_test(context, disruptive=disruptive))
+
+    def _agents(self) -> _Connected:
+        return _Connected(self.context())
+
+    def nodes(self) -> list[dict[str, str | None]]:
+        """Return the machines as rows."""
+        return [_row(node) for node in self.provider.discover().nodes]
+
+    def routes(self) -> list[dict[str, Any]]:
+        """Return the route table as rows."""
+        from dataclasses import asdict
+
+        return [asdict(route) for route in self.provider.routes()]
+
+    def ssh_command(self, name: str, command: Sequence[str]) -> list[str]:
+        """Return the ssh command line for a node, with the cluster's key and known hosts."""
+        from khw.inventory.plugin import inventory_of
+
+        cluster = self.provider.discover()
+        node = next((n for n in cluster.nodes if n.name == name), None)
+        if node is None:
+            msg = f"there is no node {name!r}"
+            raise UsageError(msg, hint="nodes: " + ", ".join(n.name for n in cluster.nodes))
+        inventory_of(cluster, self.workspace)  # writes known_hosts
+        options = {
+            "UserKnownHostsFile": self.workspace.known_hosts,
+            "StrictHostKeyChecking": "yes",
+            "IdentitiesOnly": "yes",
+            "LogLevel": "ERROR",
+        }
+        key = self.spec.ssh.private_key or str(self.workspace.ssh_key)
+        pairs = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
+        return ["ssh", "-i", key, "-p", str(node.ssh_port), *pairs, f"{node.ssh_user}@{node.ssh_host}", *command]
+
+    def destroy(self, *, check: bool) -> tuple[list[Change], list[str]]:
+        """Chapter 14; return what was removed and what is left."""
+        with hold(self.workspace.lock, "destroy"):
+            changes = list(self.provider.destroy(check=check))
+            return changes, list(self.provider.leftovers())
+
+
+class _Connected:
+    """Agents on every node that answers, for the length of a `with` block, as the context of checks."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._agents: Mapping[str, Agent] = {}
+
+    def __enter__(self) -> Any:  # noqa: ANN401 - khw.verify.Context, imported where it is needed
+        from khw.engine import connect
+        from khw.operator import verify_context
+
+        reached, unreachable = connect(self._run, self._run.cluster.nodes)
+        self._agents = reached
+        self._run.agents = lambda: (reached, unreachable)
+        return verify_context(self._run)
+
+    def __exit__(self, *_: object) -> None:
+        for agent in self._agents.values():
+            agent.close()
+
+
+def open_session(file: Path) -> Session:
+    """Read the cluster file and open its workspace."""
+    from khw.clusterfile import load
+
+    return Session(spec=load(file), file=file)
+
+
+def write_cluster_file(file: Path, *, lab_name: str, project: str | None, force: bool) -> None:
+    """Write a cluster file for a lab or a project of Google's; never over one that is there, unless told to."""
+    from khw.clusterfile import template
+
+    if file.exists() and not force:
+        raise UsageError(f"{file} is there already", hint="--force replaces it")
+    if project:
+        text = template(project=project)
+    else:
+        from khw.lab import lab as labs
+
+        text = template(project=labs.project_of(lab_name), endpoint=labs.endpoint_of(lab_name))
+    write_atomically(file, text.encode())
+
+
+def plan_for(
+    session: Session, phases: tuple[Phase, ...], *, limit: str | None, failed: bool, parallel: int
+) -> Plan | None:
+    """Return what to run: `--limit` as named, `--failed` as the last journal says; None if nothing failed."""
+    from khw.engine import Plan
+    from khw.journal import last_run
+
+    hosts = frozenset(filter(None, limit.split(","))) if limit else None
+    if not failed:
+        return Plan(phases=phases, limit=hosts, parallel=parallel)
+    last = last_run(session.workspace.runs)
+    if last is None:
+        raise UsageError("there was no run yet", hint="khw run")
+    unfinished = {h: phase for h, (phase, _) in last.unfinished.items() if hosts is None or h in hosts}
+    if not unfinished:
+        return None
+    return Plan(phases=phases, limit=frozenset(unfinished), begin=unfinished, parallel=parallel)
+
+
+def _row(node: Node) -> dict[str, str | None]:
+    return {
+        "name": node.name,
+        "role": node.role.value,
+        "internal_ip": node.internal_ip,
+        "external_ip": node.external_ip,
+        "pod_cidr": node.pod_cidr,
+        "zone": node.zone,
+        "ssh": f"{node.ssh_user}@{node.ssh_host}:{node.ssh_port}",
+    }
