@@ -1,0 +1,46 @@
+# make up    a verified cluster in the lab, and how to use it
+# make test  all tests: unit, the emulated API, end to end on the lab
+# make lint  ruff, mypy
+# make down  the cluster and the lab are gone
+# Only the lab needs root; everything else runs as you.
+KHW  := .venv/bin/khw
+ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: up test unit lab lint down prepare artifacts
+.DEFAULT_GOAL := up
+
+prepare:
+	@scripts/prepare.sh
+
+artifacts: prepare
+	@$(KHW) artifacts fetch >/dev/null
+
+up: prepare artifacts
+	@$(ROOT) $(KHW) lab up
+	@[ -f khw.yaml ] || $(KHW) init
+	@$(KHW) run -o wide
+	@$(KHW) verify --wait 120
+	@echo
+	@echo "A verified cluster. To use it:"
+	@echo "    . .venv/bin/activate"
+	@echo "    export KUBECONFIG=\$$(khw kubeconfig) PATH=\$$PWD/.khw/kubernetes-the-hard-way/bin:\$$PATH"
+	@echo "    kubectl get nodes"
+	@echo "    khw ssh controller-0"
+
+lint: prepare
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@bash -n scripts/*.sh .ci/run
+
+test: unit lab
+
+unit: prepare
+	@.venv/bin/pytest tests/unit
+
+lab: prepare artifacts
+	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab
+
+down: prepare
+	@[ ! -f khw.yaml ] || $(KHW) destroy --yes
+	@$(ROOT) $(KHW) lab down

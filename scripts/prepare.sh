@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Sets up all that khw needs on Debian 12+ or Ubuntu 22.04+: system packages and the virtual environment.
+# Says clearly what is missing elsewhere. Run again and again: what is there is left as it is.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+packages=(
+    python3-venv                                  # the virtual environment
+    podman runc conmon                            # the lab's machines
+    mmdebstrap debian-archive-keyring             # their image
+    haproxy iproute2 iptables nftables kmod procps # their network
+    openssh-client                                # khw ssh, khw lab ssh
+    gcc libc6-dev libseccomp-dev pkg-config       # building runc and pause
+    zstd ca-certificates
+)
+
+die() {
+    echo "prepare: $1" >&2
+    exit 1
+}
+
+# The first python3 that is new enough and can make a virtual environment.
+find_python() {
+    local candidate
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+        if command -v "$candidate" >/dev/null &&
+            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    die "Python 3.11 or newer is needed; on Ubuntu 22.04: apt-get install python3.11 python3.11-venv"
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+missing_packages() {
+    local package
+    for package in "${packages[@]}"; do
+        dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || echo "$package"
+    done
+}
+
+install_packages() {
+    local missing
+    if ! command -v apt-get >/dev/null; then
+        die "this is not Debian or Ubuntu; install what these packages hold, then run again: ${packages[*]}"
+    fi
+    mapfile -t missing < <(missing_packages)
+    [ "${#missing[@]}" -eq 0 ] && return
+    if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+        die "root or sudo is needed to install: ${missing[*]}"
+    fi
+    echo "prepare: installing ${missing[*]}"
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# The environment is made anew when setup.cfg has changed since.
+install_environment() {
+    local stamp=.venv/.prepared python
+    if [ -f "$stamp" ] && [ "$stamp" -nt setup.cfg ]; then return; fi
+    python=$(find_python)
+    echo "prepare: virtual environment with $("$python" --version)"
+    "$python" -m venv .venv || die "$python cannot make a virtual environment: install its -venv package"
+    .venv/bin/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+    touch "$stamp"
+}
+
+install_packages
+install_environment
