@@ -1,0 +1,72 @@
+"""
+Chapter 4 on the nodes: each gets the certificates that it needs, at the guide's paths, and no more.
+
+Controllers get what etcd and the control plane read (chapters 7 and 8), workers the authority and their own pair.
+The Kubernetes authority's key goes only to controllers, whose controller-manager signs with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from khw.cluster import Role
+from khw.resources import Directory, File
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from khw.certs.authority import Pair
+    from khw.certs.pki import Pki
+    from khw.cluster import Cluster, Node
+    from khw.resources import Resource
+
+KUBERNETES = "/var/lib/kubernetes"
+ETCD = "/etc/etcd"
+KUBELET = "/var/lib/kubelet"
+
+CONTROLLER_PAIRS = {
+    "kubernetes": "kubernetes",
+    "service-account": "service-accounts",
+    "apiserver-etcd-client": "apiserver-etcd-client",
+    "apiserver-kubelet-client": "apiserver-kubelet-client",
+    "front-proxy-client": "front-proxy-client",
+    "kube-controller-manager": "kube-controller-manager-serving",
+    "kube-scheduler": "kube-scheduler-serving",
+}
+"""File name under /var/lib/kubernetes (without .pem and -key.pem), and whose pair it is."""
+
+
+def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
+    """Yield the certificates and keys of this node."""
+    del cluster
+    yield Directory(path=KUBERNETES)
+    yield _certificate(f"{KUBERNETES}/ca.pem", pki.authority("kubernetes"))
+    if node.role is Role.CONTROLLER:
+        yield from _controller(node, pki)
+    else:
+        yield Directory(path=KUBELET)
+        yield from _pair(KUBELET, node.name, pki.pair(f"kubelet-{node.name}"))
+
+
+def _controller(node: Node, pki: Pki) -> Iterator[Resource]:
+    yield _key(f"{KUBERNETES}/ca-key.pem", pki.authority("kubernetes"))
+    yield _certificate(f"{KUBERNETES}/etcd-ca.pem", pki.authority("etcd"))
+    yield _certificate(f"{KUBERNETES}/front-proxy-ca.pem", pki.authority("front-proxy"))
+    for name, identity in CONTROLLER_PAIRS.items():
+        yield from _pair(KUBERNETES, name, pki.pair(identity))
+    yield Directory(path=ETCD)
+    yield _certificate(f"{ETCD}/ca.pem", pki.authority("etcd"))
+    yield from _pair(ETCD, "kubernetes", pki.pair(f"etcd-{node.name}"))
+
+
+def _pair(directory: str, name: str, pair: Pair) -> Iterator[File]:
+    yield _certificate(f"{directory}/{name}.pem", pair)
+    yield _key(f"{directory}/{name}-key.pem", pair)
+
+
+def _certificate(path: str, pair: Pair) -> File:
+    return File(path=path, content=pair.certificate, mode=0o644)
+
+
+def _key(path: str, pair: Pair) -> File:
+    return File(path=path, content=pair.key, mode=0o600)
