@@ -30,7 +30,7 @@ HELP = {"help_option_names": ["-h", "--help"]}
 class _Group(click.Group):
     """A group that turns khw's errors into a message, a hint and an exit code."""
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+    def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except KhwError as error:
@@ -126,7 +126,9 @@ def run(  # noqa: PLR0913 - one parameter an option
     if output == "json":
         render.data(outcome.report.as_dict(), "json")
     elif output == "nornir":
-        from nornir_utils.plugins.functions import print_result  # it patches stdout: only where it is asked for
+        from nornir_utils.plugins.functions import (
+            print_result,
+        )  # it patches stdout: only where it is asked for
 
         print_result(outcome.aggregated)
     else:

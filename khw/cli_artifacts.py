@@ -85,3 +85,10 @@ def bundle(file: Path, target: Path) -> None:
         store.get(name, progress=lambda text: click.echo(text, err=True))
     store.bundle(target)
     click.echo(f"wrote {target}")
+
+
+@artifacts.command()
+@click.pass_obj
+def where(file: Path) -> None:
+    """Print the cache's directory."""
+    click.echo(_store(file).cache_dir)

@@ -154,8 +154,9 @@ class Spec(_Part):
         if self.provider == "static" and self.static:
             rows = sorted(self.static.nodes, key=lambda node: node.role)
             return tuple(Planned(n.name, n.role, n.address, n.pod_cidr) for n in rows)
-        return tuple(
-            (*_planned(self.controllers, Role.CONTROLLER, None), *_planned(self.workers, Role.WORKER, self.network))
+        return (
+            *_planned(self.controllers, Role.CONTROLLER, None),
+            *_planned(self.workers, Role.WORKER, self.network),
         )
 
 

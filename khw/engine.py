@@ -32,7 +32,7 @@ from khw.report import OPERATOR, Outcome, PhaseResult, Report
 from khw.runner import LaneRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from nornir.core.inventory import Inventory
     from nornir.core.task import Task
@@ -158,7 +158,9 @@ class Engine:
             except NornirSubTaskError:
                 break
         mine = self._report.hosts.get(task.host.name, [])
-        return Result(host=task.host, changed=any(r.changed for r in mine), failed=any(not r.outcome.good for r in mine))
+        return Result(
+            host=task.host, changed=any(r.changed for r in mine), failed=any(not r.outcome.good for r in mine)
+        )
 
     def _step(self, task: Task, phase: Phase) -> Result:
         """One phase on one host, as a Nornir subtask."""
@@ -241,16 +243,25 @@ class _Step:
         try:
             outcome = self._attempt()
         except Blocked as reason:
-            outcome, error = Outcome.BLOCKED, KhwError(str(reason), hint="khw run --failed, once that is mended")
+            outcome, error = (
+                Outcome.BLOCKED,
+                KhwError(str(reason), hint="khw run --failed, once that is mended"),
+            )
         except Cancelled:
-            outcome, error = Outcome.CANCELLED, KhwError("cancelled", hint="khw run --failed goes on from here")
+            outcome, error = (
+                Outcome.CANCELLED,
+                KhwError("cancelled", hint="khw run --failed goes on from here"),
+            )
         except UnreachableError as unreachable:
             outcome, error = Outcome.UNREACHABLE, unreachable
         except KhwError as failed:
             outcome, error = Outcome.FAILED, failed
-        except Exception as bug:  # noqa: BLE001 - a lane must not take the others with it, whatever happens in it
+        except Exception as bug:
             logging.getLogger(__name__).debug("unexpected error", exc_info=bug)
-            outcome, error = Outcome.FAILED, KhwError(f"unexpected {type(bug).__name__}: {bug}", hint="this is a bug in khw")
+            outcome, error = (
+                Outcome.FAILED,
+                KhwError(f"unexpected {type(bug).__name__}: {bug}", hint="this is a bug in khw"),
+            )
         return PhaseResult(
             host=self._host,
             phase=self._phase.name,
@@ -372,5 +383,3 @@ def _require_clock(host: str, seen: float) -> None:
     if abs(skew) > MAX_CLOCK_SKEW:
         msg = f"its clock is {skew:+.0f} s off ours; expected at most {MAX_CLOCK_SKEW:.0f} s"
         raise StepError(msg, node=host, hint="set up time synchronisation on the node (timedatectl)")
-
-

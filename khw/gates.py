@@ -125,7 +125,7 @@ class Board:
     def _missing(self, need: Need) -> str:
         hosts = self.members.get(need.role, ())
         states = {host: self._ended.get((host, need.phase)) for host in hosts if (host, need.phase) in self.active}
-        through = sum(host not in states or (o := states[host]) is not None and o.good for host in hosts)
+        through = sum(host not in states or ((o := states[host]) is not None and o.good) for host in hosts)
         wanted = need.quorum.of(len(hosts))
         if through >= wanted:
             return ""

@@ -94,7 +94,7 @@ def _read(path: Path) -> LastRun:
         match record.get("event"):
             case "run":
                 phases = tuple(record["phases"])
-                open_phases = {host: (phases[0], "not begun") for host in record["hosts"]} if phases else {}
+                open_phases = dict.fromkeys(record["hosts"], (phases[0], "not begun")) if phases else {}
             case "begin":
                 open_phases[record["host"]] = (record["phase"], "cut off")
             case "end" if not Outcome(record["outcome"]).good:

@@ -36,7 +36,10 @@ class Run:
     provider: Provider
     store: Store
     check: bool = False
-    agents: Callable[[], tuple[Mapping[str, Agent], Mapping[str, str]]] = lambda: ({}, {})  # reached, unreachable
+    agents: Callable[[], tuple[Mapping[str, Agent], Mapping[str, str]]] = lambda: (
+        {},
+        {},
+    )  # reached, unreachable
     notice: Callable[[str], None] = lambda _text: None
     _cluster: Cluster | None = field(default=None, repr=False)
     _pki: Pki | None = field(default=None, repr=False)

@@ -74,7 +74,12 @@ PHASES: tuple[Phase, ...] = (
         task=prerequisites.resources,
     ),
     Phase(name="tools", chapter=2, title="kubectl and the artifacts", operator=operators_side.tools),
-    Phase(name="compute", chapter=3, title="network, firewall, address, machines", operator=operators_side.compute),
+    Phase(
+        name="compute",
+        chapter=3,
+        title="network, firewall, address, machines",
+        operator=operators_side.compute,
+    ),
     Phase(
         name="certificates",
         chapter=4,

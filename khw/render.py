@@ -114,7 +114,17 @@ def report(result: Report) -> None:
         state = stopped.outcome if stopped else (Outcome.CHANGED if changed else Outcome.OK)
         busy = sum(r.ended - r.started - r.waited for r in results)
         rows.append((host, outcome(state), changed, unchanged, f"{busy:.1f}", last.phase if stopped else "-"))
-    table(("host", "status", "would change" if result.check else "changed", "unchanged", "seconds", "stopped at"), rows)
+    table(
+        (
+            "host",
+            "status",
+            "would change" if result.check else "changed",
+            "unchanged",
+            "seconds",
+            "stopped at",
+        ),
+        rows,
+    )
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     for host in result.hosts:
         if (stopped := result.stopped(host)) and stopped.error:
@@ -180,4 +190,4 @@ def _stdout() -> Console:
 
 def data(value: Any, form: str) -> None:
     """Print a value as JSON or YAML."""
-    print(as_json(value) if form == "json" else as_yaml(value))  # noqa: T201 - this is what stdout is for
+    print(as_json(value) if form == "json" else as_yaml(value))

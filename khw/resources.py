@@ -198,6 +198,4 @@ class Require:
         return f"require:{self.name}"
 
 
-Resource: TypeAlias = (
-    Directory | File | Absent | Binary | Image | Package | Unit | Command | Wait | Manifest | Require
-)
+Resource: TypeAlias = Directory | File | Absent | Binary | Image | Package | Unit | Command | Wait | Manifest | Require

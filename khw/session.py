@@ -68,9 +68,7 @@ class Session:
         """Return what the steps of one run share."""
         from khw.operator import Run
 
-        return Run(
-            spec=self.spec, workspace=self.workspace, provider=self.provider, store=self.store, check=check
-        )
+        return Run(spec=self.spec, workspace=self.workspace, provider=self.provider, store=self.store, check=check)
 
     def run(self, plan: Plan, *, check: bool, sinks: Sequence[Sink], what: str) -> Outcome:
         """Walk the plan, with the cluster's lock held and a journal written."""
@@ -140,7 +138,16 @@ class Session:
         }
         key = self.spec.ssh.private_key or str(self.workspace.ssh_key)
         pairs = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
-        return ["ssh", "-i", key, "-p", str(node.ssh_port), *pairs, f"{node.ssh_user}@{node.ssh_host}", *command]
+        return [
+            "ssh",
+            "-i",
+            key,
+            "-p",
+            str(node.ssh_port),
+            *pairs,
+            f"{node.ssh_user}@{node.ssh_host}",
+            *command,
+        ]
 
     def destroy(self, *, check: bool) -> tuple[list[Change], list[str]]:
         """Chapter 14; return what was removed and what is left."""
@@ -156,7 +163,7 @@ class _Connected:
         self._run = run
         self._agents: Mapping[str, Agent] = {}
 
-    def __enter__(self) -> Any:  # noqa: ANN401 - khw.verify.Context, imported where it is needed
+    def __enter__(self) -> Any:
         from khw.engine import connect
         from khw.operator import verify_context
 
