@@ -1,0 +1,39 @@
+"""A lab of the tests' own, and a cluster in it: made once, used by all, gone at the end, also after a failure."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from commandline import KHW, LAB, Khw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def lab_name() -> Iterator[str]:
+    subprocess.run([KHW, "lab", "down", "--name", LAB], check=True, timeout=120)  # a killed run's leftover
+    subprocess.run([KHW, "lab", "up", "--name", LAB], check=True, timeout=600)
+    yield LAB
+    subprocess.run([KHW, "lab", "down", "--name", LAB], check=True, timeout=120)
+
+
+@pytest.fixture(scope="session")
+def khw(lab_name: str, tmp_path_factory: pytest.TempPathFactory) -> Khw:
+    it = Khw(tmp_path_factory.mktemp("cluster"))
+    it.ok("init", "--lab", lab_name)
+    return it
+
+
+@pytest.fixture(scope="session")
+def first_run(khw: Khw) -> Any:
+    """The report of the run that made the cluster."""
+    return khw.json("run")
+
+
+@pytest.fixture
+def cluster(khw: Khw, first_run: Any) -> Khw:
+    assert first_run["ok"]
+    return khw
