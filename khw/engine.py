@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,15 +20,15 @@ from nornir.core.inventory import ConnectionOptions, Host, Hosts
 from nornir.core.plugins.connections import ConnectionPluginRegister
 from nornir.core.task import AggregatedResult, Result
 
-from khw.apply import converge
 from khw.connection import KhwConnection
-from khw.errors import KhwError, StepError, UnreachableError, UsageError
-from khw.events import Notice, PhaseEnded, PhaseStarted, PhaseWaits, ResourceDone, RunEnded, RunStarted
-from khw.gates import Blocked, Board, Cancelled, members_of
+from khw.errors import KhwError, StepError, UsageError
+from khw.events import Notice, PhaseEnded, RunEnded, RunStarted
+from khw.gates import Board, members_of
 from khw.inventory.plugin import inventory_of
 from khw.phases import GROUND, Phase
-from khw.report import OPERATOR, Outcome, PhaseResult, Report
+from khw.report import OPERATOR, Report
 from khw.runner import LaneRunner
+from khw.step import Floor, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,11 +36,9 @@ if TYPE_CHECKING:
     from nornir.core.inventory import Inventory
     from nornir.core.task import Task
 
-    from khw.changes import Change
     from khw.cluster import Cluster, Node, Role
     from khw.connection import Agent
     from khw.events import Event, Sink
-    from khw.gates import Need
     from khw.operator import Run
 
 MAX_CLOCK_SKEW = 30.0  # seconds; certificates and leases are judged by the nodes' clocks
@@ -87,12 +84,16 @@ class Engine:
         self._plan = plan
         self._sinks = sinks
         self._report = Report(run_id=run_id, check=run.check)
-        self._began = time.monotonic()
-        self._permits = threading.Semaphore(plan.parallel)
+        self._floor = Floor(
+            run=run,
+            permits=threading.Semaphore(plan.parallel),
+            emit=self._emit,
+            board=Board(members_of(()), frozenset()),
+            began=time.monotonic(),
+        )
         self._lock = threading.Lock()
         self._agents: dict[str, Agent] = {}
         self._unreachable: dict[str, str] = {}
-        self._board = Board(members_of(()), frozenset())
         self.aggregated: AggregatedResult | None = None  # Nornir's own view, for its own printers
         run.agents = self._reach
         run.notice = lambda text: self._emit(Notice(OPERATOR, text))
@@ -104,7 +105,7 @@ class Engine:
                 self._walk_all()
         finally:
             self._close()
-            self._report.seconds = time.monotonic() - self._began
+            self._report.seconds = self._floor.clock()
             self._emit(RunEnded(self._report.run_id, self._report.exit_code, self._report.seconds))
         return self._report
 
@@ -130,7 +131,7 @@ class Engine:
             lanes[OPERATOR] = tuple(p for p in ours if p.name not in GROUND)
         _require_known(self._plan.limit, cluster)
         active = frozenset((host, phase.name) for host, phases in lanes.items() for phase in phases)
-        self._board = Board(members_of((n.name, n.role) for n in cluster.nodes), active)
+        self._floor.board = Board(members_of((n.name, n.role) for n in cluster.nodes), active)
         inventory = inventory_of(cluster, self._run.workspace)
         inventory.hosts.update(_only_operator().hosts)
         self._nornir(inventory, _Lanes(lanes))
@@ -152,22 +153,32 @@ class Engine:
 
     def _walk(self, task: Task, lanes: _Lanes) -> Result:
         """One host's lane: its phases, one after another, until one does not end well."""
-        for phase in lanes.phases[task.host.name]:
+        host = task.host.name
+        for phase in lanes.phases[host]:
             try:
                 task.run(task=self._step, name=phase.name, phase=phase)
             except NornirSubTaskError:
+                self._give_up(host, lanes.phases[host])
                 break
-        mine = self._report.hosts.get(task.host.name, [])
+        mine = self._report.hosts.get(host, [])
         return Result(
             host=task.host, changed=any(r.changed for r in mine), failed=any(not r.outcome.good for r in mine)
         )
 
+    def _give_up(self, host: str, phases: Iterable[Phase]) -> None:
+        """Tell who waits for this host that none of its phases that are left will come."""
+        stopped = self._report.stopped(host)
+        if stopped is not None:
+            names = [phase.name for phase in phases]
+            for name in names[names.index(stopped.phase) + 1 :]:
+                self._floor.board.record(host, name, stopped.outcome)
+
     def _step(self, task: Task, phase: Phase) -> Result:
         """One phase on one host, as a Nornir subtask."""
-        result = _Step(self, task, phase).run()
+        result = Step(self._floor, task.host.name, phase, lambda: self._agent(task.host, task.nornir)).take()
         with self._lock:
             self._report.results.append(result)
-        self._board.record(result.host, result.phase, result.outcome)
+        self._floor.board.record(result.host, result.phase, result.outcome)
         self._emit(PhaseEnded(result))
         return Result(
             host=task.host,
@@ -176,13 +187,7 @@ class Engine:
             result=str(result.error or "\n".join(f"{c.action} {c.resource}" for c in result.changes if c.changed)),
         )
 
-    # What a step needs of the run.
-
-    def clock(self) -> float:
-        """Return the seconds since the run began."""
-        return time.monotonic() - self._began
-
-    def agent(self, host: Host, nornir: Nornir) -> Agent:
+    def _agent(self, host: Host, nornir: Nornir) -> Agent:
         """Return the host's agent, connected at first use."""
         try:
             agent: Agent = host.get_connection("khw", nornir.config)
@@ -207,7 +212,7 @@ class Engine:
             sink(event)
 
     def _interrupted(self, presses: int) -> None:
-        self._board.cancel()
+        self._floor.board.cancel()
         if presses == 1:
             self._emit(Notice(OPERATOR, "stopping: running steps end first; Ctrl-C again ends them at once"))
             return
@@ -224,112 +229,6 @@ class Engine:
 @dataclass(frozen=True, slots=True)
 class _Lanes:
     phases: Mapping[str, tuple[Phase, ...]]
-
-
-class _Step:
-    """One phase on one host: gate, work, settle; its outcome is a value."""
-
-    def __init__(self, engine: Engine, task: Task, phase: Phase) -> None:
-        self._engine = engine
-        self._task = task
-        self._phase = phase
-        self._host = task.host.name
-        self._changes: list[Change] = []
-        self._waited = 0.0
-
-    def run(self) -> PhaseResult:
-        started = self._engine.clock()
-        error: KhwError | None = None
-        try:
-            outcome = self._attempt()
-        except Blocked as reason:
-            outcome, error = (
-                Outcome.BLOCKED,
-                KhwError(str(reason), hint="khw run --failed, once that is mended"),
-            )
-        except Cancelled:
-            outcome, error = (
-                Outcome.CANCELLED,
-                KhwError("cancelled", hint="khw run --failed goes on from here"),
-            )
-        except UnreachableError as unreachable:
-            outcome, error = Outcome.UNREACHABLE, unreachable
-        except KhwError as failed:
-            outcome, error = Outcome.FAILED, failed
-        except Exception as bug:
-            logging.getLogger(__name__).debug("unexpected error", exc_info=bug)
-            outcome, error = (
-                Outcome.FAILED,
-                KhwError(f"unexpected {type(bug).__name__}: {bug}", hint="this is a bug in khw"),
-            )
-        return PhaseResult(
-            host=self._host,
-            phase=self._phase.name,
-            outcome=outcome,
-            started=started,
-            ended=self._engine.clock(),
-            waited=self._waited,
-            changes=tuple(self._changes),
-            error=error,
-        )
-
-    def _attempt(self) -> Outcome:
-        engine, phase = self._engine, self._phase
-        self._pass(phase.needs)
-        if phase.once and engine._board.claim(self._host, phase.name) != self._host:
-            return Outcome.ELSEWHERE
-        engine._emit(PhaseStarted(self._host, phase.name))
-        with engine._permits:
-            if self._host == OPERATOR:
-                self._operator()
-            else:
-                self._node()
-        return Outcome.CHANGED if any(c.changed for c in self._changes) else Outcome.OK
-
-    def _operator(self) -> None:
-        step = self._phase.operator
-        assert step is not None  # noqa: S101 - lanes are made of phases that concern their host
-        for change in step(self._engine._run):
-            self._note(change)
-
-    def _node(self) -> None:
-        run = self._engine._run
-        agent = self._engine.agent(self._task.host, self._task.nornir)
-        node: Node = run.cluster.node(self._host).with_facts(agent.facts)
-        assert self._phase.task is not None  # noqa: S101 - likewise
-        converge(
-            agent,
-            list(self._phase.task(node, run.cluster, run.pki)),
-            run.store,
-            node=self._host,
-            check=run.check,
-            on_change=self._note,
-            settle=self._settle,
-        )
-
-    def _note(self, change: Change) -> None:
-        self._changes.append(change)
-        self._engine._emit(ResourceDone(self._host, self._phase.name, change))
-
-    def _pass(self, needs: Iterable[Need]) -> None:
-        """Wait at the gate; whoever watches is told what for."""
-        needs = tuple(needs)
-        board = self._engine._board
-        began = self._engine.clock()
-        if reason := board.closed(needs):
-            self._engine._emit(PhaseWaits(self._host, self._phase.name, reason))
-        board.wait(needs)
-        self._waited += self._engine.clock() - began
-
-    @contextmanager
-    def _settle(self) -> Iterator[None]:
-        """Wait for what the cluster must have first, without taking a place from a host that could work."""
-        self._engine._permits.release()
-        try:
-            self._pass(self._phase.settle_needs)
-            yield
-        finally:
-            self._engine._permits.acquire()
 
 
 def connect(run: Run, nodes: Iterable[Node]) -> tuple[dict[str, Agent], dict[str, str]]:

@@ -94,17 +94,16 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0 ok · 3 hosts failed or blocked · 4 hosts unreachable · 130 cancelled."""
-        outcomes = {result.outcome for result in self.results}
-        for outcome, code in (
-            (Outcome.CANCELLED, 130),
-            (Outcome.UNREACHABLE, 4),
-            (Outcome.FAILED, 3),
-            (Outcome.BLOCKED, 3),
-        ):
-            if outcome in outcomes:
-                return code
-        return 0
+        """130 cancelled · 4 hosts unreachable · 3 hosts failed or blocked · the operator's own error · 0 ok."""
+        bad = [result for result in self.results if not result.outcome.good]
+        outcomes = {result.outcome for result in bad}
+        if Outcome.CANCELLED in outcomes:
+            return 130
+        if Outcome.UNREACHABLE in outcomes:
+            return 4
+        if any(result.host != OPERATOR or result.outcome is Outcome.BLOCKED for result in bad):
+            return 3
+        return next((result.error.exit_code for result in bad if result.error), 0)
 
     def as_dict(self) -> dict[str, object]:
         """Return the JSON form of `khw run -o json`."""

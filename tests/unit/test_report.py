@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from khw.changes import Action, Change
-from khw.report import Outcome, PhaseResult, Report
+from khw.errors import ProviderError
+from khw.report import OPERATOR, Outcome, PhaseResult, Report
 
 
 def result(host: str, outcome: Outcome, *actions: Action) -> PhaseResult:
@@ -23,6 +24,18 @@ def result(host: str, outcome: Outcome, *actions: Action) -> PhaseResult:
 )
 def test_the_exit_code_is_the_worst_of_the_hosts(outcomes: tuple[Outcome, ...], code: int) -> None:
     assert Report("1", results=[result("a", outcome) for outcome in outcomes]).exit_code == code
+
+
+def test_an_error_on_the_operators_side_keeps_its_own_code() -> None:
+    error = PhaseResult(
+        host=OPERATOR,
+        phase="compute",
+        outcome=Outcome.FAILED,
+        started=1,
+        ended=2,
+        error=ProviderError("no such project"),
+    )
+    assert Report("1", results=[error]).exit_code == 1
 
 
 def test_changes_are_counted_and_unchanged_is_not_a_change() -> None:

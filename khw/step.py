@@ -1,0 +1,140 @@
+"""One phase on one host: gate, work, settle; whatever happens, its outcome is a value."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from khw.apply import converge
+from khw.errors import KhwError, UnreachableError
+from khw.events import PhaseStarted, PhaseWaits, ResourceDone
+from khw.gates import Blocked, Board, Cancelled
+from khw.report import OPERATOR, Outcome, PhaseResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from khw.changes import Change
+    from khw.connection import Agent
+    from khw.events import Sink
+    from khw.gates import Need
+    from khw.operator import Run
+    from khw.phases import Phase
+
+
+@dataclass(kw_only=True)
+class Floor:
+    """What all steps of a run share: the board, the places at work (`-j`), the clock, who listens."""
+
+    run: Run
+    permits: threading.Semaphore
+    emit: Sink
+    board: Board
+    began: float
+
+    def clock(self) -> float:
+        """Return the seconds since the run began."""
+        return time.monotonic() - self.began
+
+
+class Step:
+    """A phase on a host; `agent` connects to the host when it is first needed."""
+
+    def __init__(self, floor: Floor, host: str, phase: Phase, agent: Callable[[], Agent]) -> None:
+        self._floor = floor
+        self._host = host
+        self._phase = phase
+        self._agent = agent
+        self._changes: list[Change] = []
+        self._waited = 0.0
+
+    def take(self) -> PhaseResult:
+        """Do it, and say how it ended; only a second Ctrl-C could keep this from returning."""
+        started = self._floor.clock()
+        error: KhwError | None = None
+        try:
+            outcome = self._attempt()
+        except Blocked as reason:
+            outcome, error = Outcome.BLOCKED, KhwError(str(reason), hint="khw run --failed, once that is mended")
+        except Cancelled:
+            outcome, error = Outcome.CANCELLED, KhwError("cancelled", hint="khw run --failed goes on from here")
+        except UnreachableError as unreachable:
+            outcome, error = Outcome.UNREACHABLE, unreachable
+        except KhwError as failed:
+            outcome, error = Outcome.FAILED, failed
+        except Exception as bug:
+            logging.getLogger(__name__).debug("unexpected error", exc_info=bug)
+            outcome = Outcome.FAILED
+            error = KhwError(f"unexpected {type(bug).__name__}: {bug}", hint="this is a bug in khw")
+        if self._floor.board.cancelled and outcome is not Outcome.CANCELLED and not outcome.good:
+            outcome = Outcome.CANCELLED  # what was ended on request did not fail
+        return PhaseResult(
+            host=self._host,
+            phase=self._phase.name,
+            outcome=outcome,
+            started=started,
+            ended=self._floor.clock(),
+            waited=self._waited,
+            changes=tuple(self._changes),
+            error=error,
+        )
+
+    def _attempt(self) -> Outcome:
+        self._pass(self._phase.needs)
+        if self._phase.once and self._floor.board.claim(self._host, self._phase.name) != self._host:
+            return Outcome.ELSEWHERE
+        self._floor.emit(PhaseStarted(self._host, self._phase.name))
+        with self._floor.permits:
+            if self._host == OPERATOR:
+                self._from_here()
+            else:
+                self._on_node()
+        return Outcome.CHANGED if any(change.changed for change in self._changes) else Outcome.OK
+
+    def _from_here(self) -> None:
+        if self._phase.operator is not None:
+            for change in self._phase.operator(self._floor.run):
+                self._note(change)
+
+    def _on_node(self) -> None:
+        if self._phase.task is None:
+            return
+        run, agent = self._floor.run, self._agent()
+        node = run.cluster.node(self._host).with_facts(agent.facts)
+        converge(
+            agent,
+            list(self._phase.task(node, run.cluster, run.pki)),
+            run.store,
+            node=self._host,
+            check=run.check,
+            on_change=self._note,
+            settle=self._settle,
+        )
+
+    def _note(self, change: Change) -> None:
+        self._changes.append(change)
+        self._floor.emit(ResourceDone(self._host, self._phase.name, change))
+
+    def _pass(self, needs: Iterable[Need]) -> None:
+        """Wait at the gate; whoever watches is told what for."""
+        needs = tuple(needs)
+        began = self._floor.clock()
+        if reason := self._floor.board.closed(needs):
+            self._floor.emit(PhaseWaits(self._host, self._phase.name, reason))
+        self._floor.board.wait(needs)
+        self._waited += self._floor.clock() - began
+
+    @contextmanager
+    def _settle(self) -> Iterator[None]:
+        """Wait for what the cluster must have first, without taking a place from a host that could work."""
+        self._floor.permits.release()
+        try:
+            self._pass(self._phase.settle_needs)
+            yield
+        finally:
+            self._floor.permits.acquire()
