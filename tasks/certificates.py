@@ -44,7 +44,7 @@ def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
     if node.role is Role.CONTROLLER:
         yield from _controller(node, pki)
     else:
-        yield Directory(path=KUBELET)
+        yield Directory(path=KUBELET, mode=0o750)
         yield from _pair(KUBELET, node.name, pki.pair(f"kubelet-{node.name}"))
 
 

@@ -1,8 +1,8 @@
 """
 Chapter 5: the kubeconfigs, written where their readers look for them.
 
-On a worker, kubelet and kube-proxy speak to the load balancer. On a controller, everything speaks to the API server
-beside it, so that a controller needs no load balancer to work.
+On a worker, kubelet and kube-proxy speak to the load balancer. On a controller, everything speaks to the API
+server beside it, so that a controller needs no load balancer to work.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from khw.secret import Secret
 
 KUBERNETES = "/var/lib/kubernetes"
+KUBELET = "/var/lib/kubelet"
+KUBE_PROXY = "/var/lib/kube-proxy"
 ADMIN = f"{KUBERNETES}/admin.kubeconfig"
 
 CONTROLLER_USERS = {
@@ -39,12 +41,12 @@ def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
             content = _render(cluster, pki, identity, user, server=local_url(cluster))
             yield File(path=f"{KUBERNETES}/{identity}.kubeconfig", content=content, mode=0o600)
         return
-    users = {
-        "/var/lib/kubelet": (f"kubelet-{node.name}", f"system:node:{node.name}"),
-        "/var/lib/kube-proxy": ("kube-proxy", "system:kube-proxy"),
-    }
-    for directory, (identity, user) in users.items():
-        yield Directory(path=directory)
+    users = (
+        (KUBELET, 0o750, f"kubelet-{node.name}", f"system:node:{node.name}"),
+        (KUBE_PROXY, 0o755, "kube-proxy", "system:kube-proxy"),
+    )
+    for directory, mode, identity, user in users:
+        yield Directory(path=directory, mode=mode)
         content = _render(cluster, pki, identity, user, server=cluster.api_url)
         yield File(path=f"{directory}/kubeconfig", content=content, mode=0o600)
 
