@@ -208,6 +208,7 @@ class Node:
     ssh_port: int = 22
     ssh_user: str = "khw"
     host_keys: tuple[str, ...] = ()  # "ssh-ed25519 AAAA…"
+    unreachable: str = ""  # why there is no use in connecting: "its instance is TERMINATED"
     facts: Facts = Facts()
 
     def with_facts(self, facts: Facts) -> Node:

@@ -92,10 +92,10 @@ workers:
 """
 
 
-def template(
-    *, project: str = LAB_PROJECT, endpoint: str | None = LAB_ENDPOINT, name: str = "kubernetes-the-hard-way"
-) -> str:
-    """Return the text of a cluster file: for the lab by default, for Google when `endpoint` is None."""
+def template(*, project: str | None = None, endpoint: str | None = None, name: str = "kubernetes-the-hard-way") -> str:
+    """Return a cluster file: for the default lab, a lab's `project` at its `endpoint`, or Google's `project`."""
+    if project is None:
+        project, endpoint = LAB_PROJECT, endpoint or LAB_ENDPOINT
     rows = [
         "# The cluster, as khw makes it. All keys but the project have defaults; commented ones show theirs.",
         f"name: {name}",

@@ -42,7 +42,7 @@ def test_the_template_is_a_cluster_file_with_the_defaults(tmp_path: Path) -> Non
 
 
 def test_the_template_for_google_has_no_endpoint(tmp_path: Path) -> None:
-    spec = load(written(tmp_path, template(project="my-project", endpoint=None)))
+    spec = load(written(tmp_path, template(project="my-project")))
     assert spec.gcp
     assert (spec.gcp.project, spec.gcp.endpoint, spec.gcp.credentials) == ("my-project", None, "default")
 

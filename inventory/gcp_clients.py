@@ -1,0 +1,129 @@
+"""google-cloud-compute, asked one way: a client for each kind, on the project's endpoint, with its credentials."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import google.auth
+from google.api_core import exceptions as refusals
+from google.api_core.retry import Retry, if_exception_type
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import compute_v1
+
+from khw.inventory.gcp_errors import explain, explained, is_project_missing
+from khw.inventory.gcp_kinds import INSTANCE, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from khw.cluster import Gcp
+
+# Messages of compute_v1 are made at run time: their fields have no types that a checker can see.
+Message = Any
+
+SCOPES = ("https://www.googleapis.com/auth/compute",)
+REQUEST_TIMEOUT = 60.0
+
+# Reading again is safe, and these pass; what does not answer at all is told at once.
+_PATIENCE = Retry(
+    predicate=if_exception_type(refusals.TooManyRequests, refusals.ServiceUnavailable, refusals.BadGateway),
+    initial=0.5,
+    maximum=5.0,
+    timeout=30.0,
+)
+
+
+class Api:
+    """
+    The Compute Engine API of one project: Google's, or whatever answers at the cluster file's endpoint.
+
+    Only the `*_unary` methods are used: the others wait with a client for Google's own endpoint, whatever the
+    endpoint is. Waiting is `khw.inventory.gcp_operations`.
+    """
+
+    def __init__(self, gcp: Gcp, *, timeout: float) -> None:
+        self.gcp = gcp
+        self.timeout = timeout
+        self._clients: dict[str, Any] = {}
+        self._credentials: Any = None
+        self._lock = threading.Lock()
+
+    def client(self, name: str) -> Any:
+        """Return the client of this class name, made at first use."""
+        with self._lock:
+            if name not in self._clients:
+                self._clients[name] = getattr(compute_v1, name)(
+                    credentials=self._login(), client_options=self._options()
+                )
+            return self._clients[name]
+
+    def _login(self) -> Any:
+        if self._credentials is None:
+            if self.gcp.credentials == "anonymous":
+                self._credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]  # google.auth has no types
+            else:
+                with explained("logging in", self.gcp):
+                    self._credentials, _ = google.auth.default(scopes=SCOPES)
+        return self._credentials
+
+    def _options(self) -> dict[str, str]:
+        return {"api_endpoint": self.gcp.endpoint} if self.gcp.endpoint else {}
+
+    def place(self, kind: Kind, zone: str = "") -> dict[str, str]:
+        """Return the request fields that say where a resource of this kind is."""
+        where = {"project": self.gcp.project}
+        if kind.scope == "region":
+            where["region"] = self.gcp.region
+        elif kind.scope == "zone":
+            where["zone"] = zone or self.gcp.zone
+        return where
+
+    def link(self, kind: Kind, name: str, zone: str = "") -> str:
+        """Return the partial link to a resource of this project."""
+        plural = kind.client.removeprefix("Region").removesuffix("Client")
+        collection = plural[0].lower() + plural[1:]
+        scope = {
+            "global": "global",
+            "region": f"regions/{self.gcp.region}",
+            "zone": f"zones/{zone or self.gcp.zone}",
+        }[kind.scope]
+        return f"projects/{self.gcp.project}/{scope}/{collection}/{name}"
+
+    def get(self, kind: Kind, name: str, zone: str = "") -> Message | None:
+        """Return the resource, or None if there is none of this name."""
+        request = {**self.place(kind, zone), kind.field: name}
+        with explained(f"looking for {kind.name} {name}", self.gcp):
+            try:
+                return self.client(kind.client).get(request=request, retry=_PATIENCE, timeout=REQUEST_TIMEOUT)
+            except refusals.NotFound as error:
+                if is_project_missing(error, self.gcp.project):
+                    raise explain(f"looking for {kind.name} {name}", error, self.gcp) from None
+                return None
+
+    def list(self, kind: Kind, zone: str = "") -> Sequence[Message]:
+        """Return all resources of this kind in the project's region, zone or in all of it, by name."""
+        with explained(f"listing {kind.name}s", self.gcp):
+            pages = self.client(kind.client).list(
+                request=self.place(kind, zone), retry=_PATIENCE, timeout=REQUEST_TIMEOUT
+            )
+            return sorted(pages, key=lambda item: str(item.name))
+
+    def labelled(self, label: str, value: str) -> Sequence[Message]:
+        """Return the instances with this label, in every zone, by name."""
+        request = {"project": self.gcp.project, "filter": f"labels.{label}={value}"}
+        with explained("listing instances", self.gcp):
+            scopes = self.client(INSTANCE.client).aggregated_list(
+                request=request, retry=_PATIENCE, timeout=REQUEST_TIMEOUT
+            )
+            found = [item for _, scope in scopes for item in scope.instances]
+        return sorted((i for i in found if i.labels.get(label) == value), key=lambda item: str(item.name))
+
+    def ask(self, client: str, method: str, doing: str, request: Mapping[str, Any]) -> Message:
+        """Ask something that only reads."""
+        with explained(doing, self.gcp):
+            return getattr(self.client(client), method)(request=dict(request), retry=_PATIENCE, timeout=REQUEST_TIMEOUT)
+
+    def start(self, client: str, method: str, request: Mapping[str, Any]) -> Message:
+        """Start an operation (a `*_unary` method) and return it, not yet done; the caller explains errors."""
+        return getattr(self.client(client), method)(request=dict(request), timeout=REQUEST_TIMEOUT)

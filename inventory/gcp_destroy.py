@@ -1,0 +1,137 @@
+"""Chapter 14: everything that chapters 3, 8 and 11 made, removed in an order that works, again and again."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from google.api_core import exceptions as refusals
+
+from khw.changes import Action, Change
+from khw.inventory.gcp_compute import CLUSTER_LABEL
+from khw.inventory.gcp_errors import explained
+from khw.inventory.gcp_kinds import (
+    ADDRESS,
+    BACKEND,
+    FIREWALL,
+    FORWARDING_RULE,
+    GROUP,
+    HEALTH_CHECK,
+    INSTANCE,
+    NETWORK,
+    ROUTE,
+    SUBNET,
+    Kind,
+)
+from khw.inventory.gcp_operations import Job, finish, last, together
+from khw.inventory.gcp_wanted import mark
+
+if TYPE_CHECKING:
+    from khw.cluster import Spec
+    from khw.inventory.gcp_clients import Api
+
+# What must be gone before a kind can go: whatever uses it.
+USERS: dict[Kind, tuple[Kind, ...]] = {
+    FORWARDING_RULE: (),
+    ROUTE: (),
+    FIREWALL: (),
+    INSTANCE: (),
+    BACKEND: (FORWARDING_RULE,),
+    ADDRESS: (FORWARDING_RULE,),
+    HEALTH_CHECK: (BACKEND,),
+    GROUP: (BACKEND,),
+    SUBNET: (INSTANCE, GROUP),
+    NETWORK: (SUBNET, ROUTE, FIREWALL, GROUP, INSTANCE),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A resource of the cluster that is there."""
+
+    kind: Kind
+    name: str
+    zone: str = ""
+    ours: bool = True
+
+    @property
+    def id(self) -> str:
+        """What changes call it."""
+        return f"{self.kind.name}:{self.name}"
+
+
+def destroy(api: Api, spec: Spec, *, check: bool) -> list[Change]:
+    """Remove all that is khw's of this cluster; each as soon as nothing uses it any more."""
+    rows = [row for row in find(api, spec) if row.ours]
+    seconds: dict[object, float] = {}
+    if not check:
+        jobs = [
+            Job(row, partial(_delete, api, row), tuple(user for user in rows if user.kind in USERS[row.kind]))
+            for row in rows
+        ]
+        seconds = dict(together(jobs))
+    return [
+        Change(
+            resource=row.id,
+            action=Action.REMOVED,
+            before="present",
+            after="absent",
+            seconds=seconds.get(row, 0.0),
+        )
+        for row in rows
+    ]
+
+
+def find(api: Api, spec: Spec) -> list[Found]:
+    """
+    Return what there is of the cluster, in the order of removal.
+
+    Machines are found by label, in every zone; the other kinds by khw's mark, or by a name that chapters 3 and 8
+    give (then maybe somebody else's: not `ours`).
+    """
+    machines = [Found(INSTANCE, str(row.name), last(row.zone)) for row in api.labelled(CLUSTER_LABEL, spec.name)]
+    zones = sorted({api.gcp.zone, *(row.zone for row in machines)})
+    places = [
+        (kind, zone) for kind in USERS if kind is not INSTANCE for zone in (zones if kind.scope == "zone" else [""])
+    ]
+    jobs = [Job(place, partial(_of_kind, api, spec, *place)) for place in places]
+    found = together(jobs)
+    rows = [*machines, *(row for place in places for row in found[place])]
+    order = list(USERS)
+    return sorted(rows, key=lambda row: order.index(row.kind))
+
+
+def _of_kind(api: Api, spec: Spec, kind: Kind, zone: str) -> list[Found]:
+    rows = []
+    for item in api.list(kind, zone):
+        ours = item.description == mark(spec.name)
+        if ours or str(item.name) in _names(spec, kind):
+            rows.append(Found(kind, str(item.name), zone, ours))
+    return rows
+
+
+def _names(spec: Spec, kind: Kind) -> set[str]:
+    name = spec.network.name
+    firewalls = ("allow-internal", "allow-external", "allow-nodeports", "allow-health-check")
+    return {
+        NETWORK: {name},
+        ADDRESS: {name},
+        SUBNET: {spec.network.subnet},
+        FIREWALL: {f"{name}-{suffix}" for suffix in firewalls},
+        GROUP: {f"{name}-controllers"},
+    }.get(kind, {f"{name}-api"})
+
+
+def _delete(api: Api, row: Found) -> float:
+    began = time.monotonic()
+    doing = f"deleting {row.kind.name} {row.name}"
+    request = {**api.place(row.kind, row.zone), row.kind.field: row.name}
+    with explained(doing, api.gcp):
+        try:
+            operation = api.start(row.kind.client, "delete_unary", request)
+        except refusals.NotFound:
+            return time.monotonic() - began
+    finish(api, operation, doing)
+    return time.monotonic() - began

@@ -1,0 +1,130 @@
+"""The cluster's machines as they are now: found by label, with the SSH host keys that they published."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from google.api_core import exceptions as refusals
+
+from khw.cluster import Cluster, Node, Role
+from khw.errors import ProviderError
+from khw.inventory.gcp_clients import REQUEST_TIMEOUT
+from khw.inventory.gcp_compute import CLUSTER_LABEL, ROLE_LABEL, metadata_of
+from khw.inventory.gcp_errors import explained
+from khw.inventory.gcp_kinds import ADDRESS, INSTANCE
+from khw.inventory.gcp_operations import Job, last, together
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from khw.cluster import Planned, Spec
+    from khw.inventory.gcp_clients import Api, Message
+
+COMING = {"PROVISIONING", "STAGING", "RUNNING", "REPAIRING"}
+POLL = 0.5  # Google has no call that waits for a guest attribute
+
+
+def discover(api: Api, spec: Spec) -> Cluster:
+    """
+    Return the cluster with its machines.
+
+    A machine that is planned and is missing, stopped, or does not publish its keys within timeouts.boot is in it
+    all the same, with `unreachable` saying so: the others can go on.
+    """
+    found = {str(row.name): row for row in api.labelled(CLUSTER_LABEL, spec.name)}
+    if not found:
+        raise ProviderError(
+            f"project {api.gcp.project} has no machine of cluster {spec.name} (label {CLUSTER_LABEL}={spec.name})",
+            hint="`khw run --phase compute` makes them",
+        )
+    address = api.get(ADDRESS, spec.network.name)
+    if address is None:
+        raise ProviderError(
+            f"the static address {spec.network.name} is missing in region {api.gcp.region}",
+            hint="`khw run --phase compute` makes it",
+        )
+    deadline = time.monotonic() + spec.timeouts.boot
+    jobs = [Job(name, partial(_node, api, spec, row, deadline)) for name, row in found.items()]
+    nodes: dict[object, Node] = dict(together(jobs))
+    missing = [_missing(spec, machine) for machine in spec.planned if machine.name not in found]
+    planned = [machine.name for machine in spec.planned]
+    return Cluster(
+        spec=spec,
+        nodes=tuple(sorted([*nodes.values(), *missing], key=lambda node: _order(node, planned))),
+        api_address=str(address.address),
+    )
+
+
+def _order(node: Node, planned: Sequence[str]) -> tuple[bool, int, str]:
+    """Controllers first, then in the order of the cluster file."""
+    index = planned.index(node.name) if node.name in planned else len(planned)
+    return (node.role is not Role.CONTROLLER, index, node.name)
+
+
+def _missing(spec: Spec, machine: Planned) -> Node:
+    return Node(
+        name=machine.name,
+        role=machine.role,
+        internal_ip=str(machine.address),
+        pod_cidr=str(machine.pod_cidr) if machine.pod_cidr else None,
+        ssh_user=spec.ssh.user,
+        unreachable="its instance does not exist",
+    )
+
+
+def _node(api: Api, spec: Spec, row: Message, deadline: float) -> Node:
+    name, zone = str(row.name), last(row.zone)
+    row, keys = _booted(api, row, deadline)
+    interface = row.network_interfaces[0]
+    external = next((str(access.nat_i_p) for access in interface.access_configs if access.nat_i_p), None)
+    unreachable = ""
+    if row.status != "RUNNING":
+        unreachable = f"its instance is {row.status}"
+    elif not external:
+        unreachable = "its instance has no external address"
+    elif not keys:
+        unreachable = f"it published no SSH host keys within {spec.timeouts.boot:.0f} s of boot"
+    role = row.labels.get(ROLE_LABEL, "")
+    if role not in {known.value for known in Role}:
+        raise ProviderError(
+            f"instance {name} is labelled as cluster {spec.name}'s, but its {ROLE_LABEL} is {role or 'missing'}",
+            hint=f"label it {ROLE_LABEL}=controller or {ROLE_LABEL}=worker",
+        )
+    return Node(
+        name=name,
+        role=Role(role),
+        internal_ip=str(interface.network_i_p),
+        external_ip=external,
+        pod_cidr=metadata_of(row).get("pod-cidr"),
+        zone=zone,
+        ssh_host=external or "",
+        ssh_user=spec.ssh.user,
+        host_keys=keys,
+        unreachable=unreachable,
+    )
+
+
+def _booted(api: Api, row: Message, deadline: float) -> tuple[Message, tuple[str, ...]]:
+    """Wait until the machine runs and has published its keys, or will not any more; return it as it is then."""
+    name, zone = str(row.name), last(row.zone)
+    while True:
+        if row.status == "RUNNING" and (keys := _host_keys(api, name, zone)):
+            return row, keys
+        if row.status not in COMING or time.monotonic() > deadline:
+            return row, ()
+        threading.Event().wait(POLL)
+        row = api.get(INSTANCE, name, zone) or row
+
+
+def _host_keys(api: Api, name: str, zone: str) -> tuple[str, ...]:
+    """Return the host keys that the guest published: none yet while it boots (a 404, as Google answers it)."""
+    request = {"project": api.gcp.project, "zone": zone, "instance": name, "query_path": "hostkeys/"}
+    with explained(f"reading the host keys of {name}", api.gcp):
+        try:
+            answer = api.client(INSTANCE.client).get_guest_attributes(request=request, timeout=REQUEST_TIMEOUT)
+        except refusals.NotFound:
+            return ()
+    return tuple(sorted(f"{item.key} {item.value}" for item in answer.query_value.items if item.value))

@@ -1,0 +1,34 @@
+"""The kinds of Compute Engine resources that khw makes, as one table: where each lives and how its client is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """
+    A kind of resource.
+
+    `name` is what khw calls it, `client` the class in google-cloud-compute, `field` the request field that names
+    one (the field that carries a new one is the same with '_resource'), `command` gcloud's words for it.
+    """
+
+    name: str
+    client: str
+    field: str
+    scope: Literal["global", "region", "zone"]
+    command: str
+
+
+NETWORK = Kind("network", "NetworksClient", "network", "global", "networks")
+SUBNET = Kind("subnet", "SubnetworksClient", "subnetwork", "region", "networks subnets")
+FIREWALL = Kind("firewall", "FirewallsClient", "firewall", "global", "firewall-rules")
+ADDRESS = Kind("address", "AddressesClient", "address", "region", "addresses")
+INSTANCE = Kind("instance", "InstancesClient", "instance", "zone", "instances")
+GROUP = Kind("instance-group", "InstanceGroupsClient", "instance_group", "zone", "instance-groups unmanaged")
+HEALTH_CHECK = Kind("health-check", "RegionHealthChecksClient", "health_check", "region", "health-checks")
+BACKEND = Kind("backend-service", "RegionBackendServicesClient", "backend_service", "region", "backend-services")
+FORWARDING_RULE = Kind("forwarding-rule", "ForwardingRulesClient", "forwarding_rule", "region", "forwarding-rules")
+ROUTE = Kind("route", "RoutesClient", "route", "global", "routes")

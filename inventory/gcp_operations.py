@@ -1,0 +1,149 @@
+"""Operations: started all at once, waited for together, each with a time limit, and their errors explained."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import requests.exceptions
+from google.api_core import exceptions as refusals
+from google.cloud import compute_v1
+
+from khw.errors import OperationError, ProviderError
+from khw.inventory.gcp_errors import UNANSWERED, explained, unanswered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Sequence
+
+    from khw.inventory.gcp_clients import Api, Message
+
+T = TypeVar("T")
+
+MOST_AT_ONCE = 48  # requests; an operation that is waited for holds one
+LONGEST_WAIT = 130.0  # the API itself answers a wait after two minutes
+GRACE = 15.0  # how long an API that stopped answering in the middle of a wait may be away
+
+HINTS = {
+    "QUOTA_EXCEEDED": "ask for more quota (console: IAM & Admin, Quotas), or make the cluster smaller",
+    "ZONE_RESOURCE_POOL_EXHAUSTED": "this zone has no such machine at the moment: another zone or machine_type",
+    "RESOURCE_IN_USE_BY_ANOTHER_RESOURCE": "remove what uses it, which khw did not make, and run this again",
+    "IP_IN_USE_BY_ANOTHER_RESOURCE": "another machine has this address: see `gcloud compute instances list`",
+}
+
+
+class BlockedError(Exception):
+    """A job was not begun, because one that it needs failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something to be done once the jobs named in `after` are done (those that there are)."""
+
+    key: Hashable
+    run: Callable[[], Any]
+    after: Sequence[Hashable] = field(default_factory=tuple)
+
+
+def together(jobs: Iterable[Job]) -> dict[Hashable, Any]:
+    """
+    Run all jobs at once, each as soon as those that it comes after are done; return their results.
+
+    Jobs come in an order in which none precedes what it needs. When some fail, those that can still be done are
+    done, and then the errors are told together. Ctrl-C begins no further job.
+    """
+    rows = list(jobs)
+    if not rows:
+        return {}
+    futures: dict[Hashable, Future[Any]] = {}
+    pool = ThreadPoolExecutor(max_workers=min(MOST_AT_ONCE, len(rows)), thread_name_prefix="khw-gcp")
+    try:
+        for job in rows:
+            needs = [futures[key] for key in job.after if key in futures]
+            futures[job.key] = pool.submit(_after, needs, job.run)
+        failures = [error for future in futures.values() if (error := future.exception())]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    told = [error for error in failures if not isinstance(error, BlockedError)]
+    for error in told:
+        if not isinstance(error, ProviderError):
+            raise error
+    if told:
+        raise _joined([error for error in told if isinstance(error, ProviderError)])
+    return {key: future.result() for key, future in futures.items()}
+
+
+def _after(needs: Sequence[Future[Any]], run: Callable[[], T]) -> T:
+    for future in needs:
+        if future.exception():
+            raise BlockedError
+    return run()
+
+
+def _joined(errors: Sequence[ProviderError]) -> ProviderError:
+    """Return the first error, with what the others say beside it."""
+    rows = list(dict.fromkeys(error.message for error in errors))
+    if len(rows) == 1:
+        return errors[0]
+    return type(errors[0])("\n".join(rows), hint=errors[0].hint)
+
+
+def finish(api: Api, operation: Message, doing: str) -> Message:
+    """Wait for an operation; OperationError when it ends in an error, or does not end within timeouts.cloud."""
+    deadline = time.monotonic() + api.timeout
+    done = compute_v1.Operation.Status.DONE
+    silent_since: float | None = None
+    while operation.status != done:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise OperationError(
+                f"{doing}: operation {operation.name} did not end within {api.timeout:.0f} s",
+                hint="run khw again: it takes up where it was; timeouts.cloud is the limit",
+            )
+        try:
+            with explained(doing, api.gcp):
+                operation = _wait(api, operation, min(left, LONGEST_WAIT))
+            silent_since = None
+        except _AwayError as error:
+            silent_since = silent_since or time.monotonic()
+            if time.monotonic() - silent_since > GRACE:
+                raise unanswered(doing, api.gcp, error.cause) from None
+            threading.Event().wait(0.5)  # nothing to wait on: the API is away
+    if operation.error.errors:
+        first = operation.error.errors[0]
+        said = "; ".join(str(error.message or error.code) for error in operation.error.errors)
+        raise OperationError(f"{doing}: {said} ({first.code})", hint=HINTS.get(str(first.code), ""))
+    if operation.http_error_status_code >= 400:
+        raise OperationError(f"{doing}: {operation.http_error_message} ({operation.http_error_status_code})", hint="")
+    return operation
+
+
+class _AwayError(Exception):
+    """The API did not answer a wait; it may come back."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def _wait(api: Api, operation: Message, seconds: float) -> Message:
+    request = {"project": api.gcp.project, "operation": operation.name}
+    if operation.zone:
+        client, request["zone"] = "ZoneOperationsClient", last(operation.zone)
+    elif operation.region:
+        client, request["region"] = "RegionOperationsClient", last(operation.region)
+    else:
+        client = "GlobalOperationsClient"
+    try:
+        return api.client(client).wait(request=request, timeout=seconds, retry=None)
+    except requests.exceptions.ReadTimeout:
+        return operation  # it takes longer than one wait
+    except (*UNANSWERED, refusals.ServiceUnavailable, refusals.BadGateway, refusals.TooManyRequests) as error:
+        raise _AwayError(error) from None
+
+
+def last(link: str) -> str:
+    """Return the name at the end of a link."""
+    return str(link).rpartition("/")[2]

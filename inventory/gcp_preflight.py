@@ -1,0 +1,149 @@
+"""Chapter 1 on GCP: what is missing in the project, told before anything is made."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING
+
+from khw.checks import CheckResult, Status
+from khw.errors import CredentialsError, ProviderError
+from khw.inventory.gcp_compute import CLUSTER_LABEL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from khw.cluster import Planned, Pool, Spec
+    from khw.inventory.gcp_clients import Api, Message
+
+
+def preflight(api: Api, spec: Spec) -> list[CheckResult]:
+    """Check credentials and project, region, zone, machine types, images and quotas."""
+    gcp = api.gcp
+    region: list[Message] = []
+
+    def project() -> str:
+        region.append(
+            api.ask(
+                "RegionsClient",
+                "get",
+                f"looking at region {gcp.region}",
+                {"project": gcp.project, "region": gcp.region},
+            )
+        )
+        return f"project {gcp.project} answers; region {gcp.region} is {region[0].status or 'UP'}"
+
+    first = _checked("project", f"project {gcp.project} with region {gcp.region}", project)
+    rows = [first]
+    rest: list[tuple[str, str, Callable[[], str]]] = [
+        ("zone", f"zone {gcp.zone} is UP", lambda: _zone(api)),
+        *_pool_checks(api, spec),
+        ("quotas", "room for the machines that are missing", lambda: _quotas(api, spec, region[0])),
+    ]
+    for name, expected, look in rest:
+        if first.status is Status.PASSED:
+            rows.append(_checked(name, expected, look))
+        else:
+            rows.append(
+                CheckResult(
+                    name=name, node="", status=Status.SKIPPED, expected=expected, actual="the project does not answer"
+                )
+            )
+    return rows
+
+
+def _checked(name: str, expected: str, look: Callable[[], str]) -> CheckResult:
+    began = time.monotonic()
+    status, hint = Status.PASSED, ""
+    try:
+        actual = look()
+    except ProviderError as error:
+        status, actual, hint = Status.FAILED, error.message, error.hint
+        name = "credentials" if isinstance(error, CredentialsError) else name
+    return CheckResult(
+        name=name,
+        node="",
+        status=status,
+        expected=expected,
+        actual=actual,
+        hint=hint,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _zone(api: Api) -> str:
+    zone = api.ask(
+        "ZonesClient", "get", f"looking at zone {api.gcp.zone}", {"project": api.gcp.project, "zone": api.gcp.zone}
+    )
+    if zone.status and zone.status != "UP":
+        raise ProviderError(f"zone {api.gcp.zone} is {zone.status}", hint="another zone, in gcp.zone")
+    return f"zone {api.gcp.zone} is UP"
+
+
+def _pool_checks(api: Api, spec: Spec) -> Iterator[tuple[str, str, Callable[[], str]]]:
+    pools = (spec.controllers, spec.workers)
+    for kind in sorted({pool.machine_type for pool in pools}):
+        yield f"machine type {kind}", f"zone {api.gcp.zone} has {kind}", partial(_machine_type, api, kind)
+    for image in sorted({pool.image for pool in pools}):
+        yield f"image {image.rpartition('/')[2]}", f"{image} is there", partial(_image, api, image)
+
+
+def _machine_type(api: Api, name: str) -> str:
+    found = _type(api, name)
+    return f"{name}: {found.guest_cpus} CPUs, {found.memory_mb} MB"
+
+
+def _type(api: Api, name: str) -> Message:
+    return api.ask(
+        "MachineTypesClient",
+        "get",
+        f"looking for machine type {name}",
+        {"project": api.gcp.project, "zone": api.gcp.zone, "machine_type": name},
+    )
+
+
+def _image(api: Api, image: str) -> str:
+    """Look up 'projects/P/global/images/NAME' or '…/images/family/FAMILY'."""
+    parts = image.split("/")
+    project = parts[parts.index("projects") + 1] if "projects" in parts else api.gcp.project
+    if "family" in parts:
+        found = api.ask(
+            "ImagesClient",
+            "get_from_family",
+            f"looking for image {image}",
+            {"project": project, "family": parts[-1]},
+        )
+    else:
+        found = api.ask("ImagesClient", "get", f"looking for image {image}", {"project": project, "image": parts[-1]})
+    return f"{image} is {found.name}"
+
+
+def _quotas(api: Api, spec: Spec, region: Message) -> str:
+    """Compare what the missing machines need with what the region has left."""
+    there = {str(row.name) for row in api.labelled(CLUSTER_LABEL, spec.name)}
+    missing = [machine for machine in spec.planned if machine.name not in there]
+    needs = Counter(_needs(api, spec, missing))
+    short = [
+        f"{quota.metric}: {needs[quota.metric]} more needed, {quota.limit - quota.usage:g} of {quota.limit:g} left"
+        for quota in region.quotas
+        if needs.get(str(quota.metric), 0) > quota.limit - quota.usage
+    ]
+    if short:
+        raise ProviderError(
+            "; ".join(short),
+            hint=f"a smaller cluster, another region, or more quota for {api.gcp.region} "
+            "(console: IAM & Admin, Quotas)",
+        )
+    return f"enough for {len(missing)} machines" if missing else "no machine is missing"
+
+
+def _needs(api: Api, spec: Spec, missing: Sequence[Planned]) -> dict[str, int]:
+    pools: dict[str, Pool] = {"controller": spec.controllers, "worker": spec.workers}
+    kinds = Counter(pools[machine.role.value].machine_type for machine in missing)
+    return {
+        "CPUS": sum(_type(api, kind).guest_cpus * count for kind, count in kinds.items()),
+        "INSTANCES": len(missing),
+        "IN_USE_ADDRESSES": len(missing),
+        "DISKS_TOTAL_GB": sum(pools[machine.role.value].disk_gb for machine in missing),
+    }

@@ -1,0 +1,111 @@
+"""
+The Nornir inventory plugin `khw`: the cluster's machines as hosts, in groups `controller` and `worker`.
+
+It needs nothing else of khw in the script that uses it:
+
+    nr = InitNornir(inventory={"plugin": "khw", "options": {"cluster_file": "khw.yaml"}})
+    nr.filter(F(groups__contains="worker")).run(task=netmiko_send_command, command_string="uptime")
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nornir.core.inventory import (
+    ConnectionOptions,
+    Defaults,
+    Group,
+    Groups,
+    Host,
+    Hosts,
+    Inventory,
+    ParentGroups,
+)
+
+from khw.clusterfile import load
+from khw.files import write_atomically
+from khw.inventory import provider_for
+from khw.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from khw.cluster import Cluster, Node
+
+
+class KhwInventory:
+    """What Nornir's `InitNornir` finds as the plugin `khw`; `cluster_file` is its one option."""
+
+    def __init__(self, cluster_file: str = "khw.yaml") -> None:
+        self._file = Path(cluster_file).expanduser()
+
+    def load(self) -> Inventory:
+        """Read the cluster file, ask its provider for the machines, and return them as hosts."""
+        spec = load(self._file)
+        workspace = Workspace.beside(self._file, spec.name)
+        cluster = provider_for(spec, workspace.ssh_public_key).discover()
+        return inventory_of(cluster, workspace)
+
+
+def inventory_of(cluster: Cluster, workspace: Workspace) -> Inventory:
+    """
+    Return the cluster's machines as a Nornir inventory, and write their host keys to the workspace's known_hosts.
+
+    A host that there is no use in connecting to has the reason in its data, as `unreachable`.
+    """
+    write_atomically(workspace.known_hosts, known_hosts(cluster.nodes).encode(), mode=0o600)
+    groups = Groups({role: Group(name=role) for role in ("controller", "worker")})
+    options = _netmiko(cluster, workspace)
+    hosts = Hosts()
+    for node in cluster.nodes:
+        hosts[node.name] = Host(
+            name=node.name,
+            hostname=node.ssh_host,
+            port=node.ssh_port,
+            username=node.ssh_user,
+            platform="linux",
+            groups=ParentGroups([groups[node.role.value]]),
+            data=_data(node),
+            connection_options={"netmiko": ConnectionOptions(platform="terminal_server", extras=dict(options))},
+        )
+    return Inventory(hosts=hosts, groups=groups, defaults=Defaults(data={"cluster": cluster.name}))
+
+
+def _data(node: Node) -> dict[str, Any]:
+    return {
+        "role": node.role.value,
+        "internal_ip": node.internal_ip,
+        "external_ip": node.external_ip,
+        "pod_cidr": node.pod_cidr,
+        "zone": node.zone,
+        "unreachable": node.unreachable,
+    }
+
+
+def _netmiko(cluster: Cluster, workspace: Workspace) -> dict[str, Any]:
+    """Return netmiko's options: khw's key and no other, and only the host keys that the provider published."""
+    ssh = cluster.spec.ssh
+    key = Path(ssh.private_key).expanduser() if ssh.private_key else workspace.ssh_key
+    timeout = cluster.spec.timeouts.connect
+    return {
+        "use_keys": True,
+        "key_file": str(key),
+        "allow_agent": False,
+        "ssh_strict": True,
+        "system_host_keys": False,
+        "alt_host_keys": True,
+        "alt_key_file": str(workspace.known_hosts),
+        "conn_timeout": timeout,
+        "auth_timeout": timeout,
+        "banner_timeout": timeout,
+    }
+
+
+def known_hosts(nodes: Iterable[Node]) -> str:
+    """Return the host keys in OpenSSH's form, by the address that SSH connects to."""
+    rows = ["# Written by khw: the host keys that the provider published. A change here is lost at the next run."]
+    for node in nodes:
+        name = node.ssh_host if node.ssh_port == 22 else f"[{node.ssh_host}]:{node.ssh_port}"
+        rows += [f"{name} {key}" for key in node.host_keys if node.ssh_host]
+    return "\n".join(rows) + "\n"
