@@ -125,6 +125,6 @@ def _host_keys(api: Api, name: str, zone: str) -> tuple[str, ...]:
     with explained(f"reading the host keys of {name}", api.gcp):
         try:
             answer = api.client(INSTANCE.client).get_guest_attributes(request=request, timeout=REQUEST_TIMEOUT)
-        except refusals.NotFound:
+        except (refusals.NotFound, refusals.PreconditionFailed):  # the latter: its metadata turn them off
             return ()
     return tuple(sorted(f"{item.key} {item.value}" for item in answer.query_value.items if item.value))

@@ -26,6 +26,7 @@ from nornir.core.inventory import (
 from khw.clusterfile import load
 from khw.files import write_atomically
 from khw.inventory import provider_for
+from khw.inventory.keys import login_key, login_public_key
 from khw.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class KhwInventory:
         """Read the cluster file, ask its provider for the machines, and return them as hosts."""
         spec = load(self._file)
         workspace = Workspace.beside(self._file, spec.name)
-        cluster = provider_for(spec, workspace.ssh_public_key).discover()
+        cluster = provider_for(spec, login_public_key(spec, workspace)).discover()
         return inventory_of(cluster, workspace)
 
 
@@ -67,7 +68,10 @@ def inventory_of(cluster: Cluster, workspace: Workspace) -> Inventory:
             platform="linux",
             groups=ParentGroups([groups[node.role.value]]),
             data=_data(node),
-            connection_options={"netmiko": ConnectionOptions(platform="terminal_server", extras=dict(options))},
+            connection_options={
+                "netmiko": ConnectionOptions(platform="terminal_server", extras=dict(options)),
+                "khw": ConnectionOptions(platform="terminal_server", extras={"name": node.name, **options}),
+            },
         )
     return Inventory(hosts=hosts, groups=groups, defaults=Defaults(data={"cluster": cluster.name}))
 
@@ -85,12 +89,10 @@ def _data(node: Node) -> dict[str, Any]:
 
 def _netmiko(cluster: Cluster, workspace: Workspace) -> dict[str, Any]:
     """Return netmiko's options: khw's key and no other, and only the host keys that the provider published."""
-    ssh = cluster.spec.ssh
-    key = Path(ssh.private_key).expanduser() if ssh.private_key else workspace.ssh_key
     timeout = cluster.spec.timeouts.connect
     return {
         "use_keys": True,
-        "key_file": str(key),
+        "key_file": str(login_key(cluster.spec, workspace)),
         "allow_agent": False,
         "ssh_strict": True,
         "system_host_keys": False,

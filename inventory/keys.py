@@ -1,0 +1,41 @@
+"""The SSH key that khw logs in with: its own, made for the cluster, unless the cluster file names one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
+
+from khw.errors import UsageError
+
+if TYPE_CHECKING:
+    from khw.cluster import Spec
+    from khw.workspace import Workspace
+
+
+def login_key(spec: Spec, workspace: Workspace) -> Path:
+    """Return the file of the private key."""
+    return Path(spec.ssh.private_key).expanduser() if spec.ssh.private_key else workspace.ssh_key
+
+
+def login_public_key(spec: Spec, workspace: Workspace) -> str:
+    """Return the public half, as new machines are told to let it in: one line, without a comment."""
+    if not spec.ssh.private_key:
+        return workspace.ssh_public_key
+    path = login_key(spec, workspace)
+    try:
+        key = load_ssh_private_key(path.read_bytes(), password=None)
+    except OSError as error:
+        raise UsageError(f"ssh.private_key {path} cannot be read: {error.strerror}") from None
+    except TypeError:
+        raise UsageError(
+            f"ssh.private_key {path} has a passphrase, and khw asks for none",
+            hint="leave ssh.private_key out: khw then makes a key of its own for the cluster",
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise UsageError(
+            f"ssh.private_key {path} is not an OpenSSH private key", hint="`ssh-keygen -t ed25519` makes one"
+        ) from None
+    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import paramiko
+from nornir import InitNornir
+from nornir.core.filter import F
+
+from khw.cluster import Cluster, Node, Role, Spec
+from khw.inventory.plugin import inventory_of, known_hosts
+from khw.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE = """\
+name: mine
+provider: static
+static:
+  api_address: 192.0.2.100
+  nodes:
+    - {name: c, role: controller, address: 192.0.2.10, host_keys: [ssh-ed25519 AAAA]}
+    - name: w
+      role: worker
+      address: 192.0.2.20
+      port: 2222
+      pod_cidr: 10.200.0.0/24
+      host_keys: [ssh-ed25519 AAAA]
+"""
+
+KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
+
+
+def a_node(name: str, role: Role = Role.WORKER, port: int = 22, host: str = "192.0.2.9") -> Node:
+    return Node(
+        name=name,
+        role=role,
+        internal_ip="10.240.0.20",
+        external_ip=host,
+        pod_cidr="10.200.0.0/24",
+        zone="us-west1-c",
+        ssh_host=host,
+        ssh_port=port,
+        host_keys=(f"ssh-ed25519 {KEY}",),
+    )
+
+
+def test_a_nornir_script_that_knows_only_the_plugins_name_gets_the_hosts(tmp_path: Path) -> None:
+    (tmp_path / "khw.yaml").write_text(FILE)
+    nornir = InitNornir(
+        inventory={"plugin": "khw", "options": {"cluster_file": str(tmp_path / "khw.yaml")}},
+        logging={"enabled": False},
+    )
+    assert list(nornir.inventory.hosts) == ["c", "w"]
+    assert list(nornir.filter(F(groups__contains="worker")).inventory.hosts) == ["w"]
+    assert list(nornir.filter(F(has_parent_group="controller")).inventory.hosts) == ["c"]
+    host = nornir.inventory.hosts["w"]
+    assert (host.hostname, host.port, host.username) == ("192.0.2.20", 2222, "khw")
+    assert host["internal_ip"] == "192.0.2.20"
+    assert host["pod_cidr"] == "10.200.0.0/24"
+
+
+def test_netmiko_gets_the_clusters_key_and_trusts_only_the_published_host_keys(tmp_path: Path) -> None:
+    cluster = Cluster(spec=Spec(), nodes=(a_node("w"),), api_address="192.0.2.1")
+    workspace = Workspace(tmp_path)
+    host = inventory_of(cluster, workspace).hosts["w"]
+    parameters = host.get_connection_parameters("netmiko")
+    assert parameters.platform == "terminal_server"
+    assert parameters.hostname == "192.0.2.9"
+    assert parameters.extras
+    assert parameters.extras["ssh_strict"] is True
+    assert parameters.extras["alt_key_file"] == str(tmp_path / "known_hosts")
+    assert parameters.extras["key_file"] == str(tmp_path / "ssh_key")
+    assert (tmp_path / "known_hosts").stat().st_mode & 0o777 == 0o600
+
+
+def test_known_hosts_are_read_by_paramiko(tmp_path: Path) -> None:
+    path = tmp_path / "known_hosts"
+    path.write_text(known_hosts([a_node("a"), a_node("b", port=2222), a_node("gone", host="")]))
+    keys = paramiko.HostKeys(str(path))
+    assert sorted(keys) == ["192.0.2.9", "[192.0.2.9]:2222"]
+    assert keys["192.0.2.9"]["ssh-ed25519"].get_base64() == KEY
+
+
+def test_the_reason_why_a_host_is_unreachable_is_in_its_data(tmp_path: Path) -> None:
+    node = Node(name="w", role=Role.WORKER, internal_ip="10.240.0.20", unreachable="its instance is TERMINATED")
+    cluster = Cluster(spec=Spec(), nodes=(node,), api_address="192.0.2.1")
+    assert inventory_of(cluster, Workspace(tmp_path)).hosts["w"]["unreachable"] == "its instance is TERMINATED"
+
+
+def test_the_plugin_does_not_load_the_cloud_client_until_it_is_needed() -> None:
+    code = "import sys, khw.inventory.plugin; sys.exit('google.cloud.compute_v1' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
