@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import multiprocessing
-import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,25 +10,26 @@ from khw.errors import LockedError
 from khw.runlock import hold
 
 if TYPE_CHECKING:
-    from multiprocessing.synchronize import Event
     from pathlib import Path
 
-
-def _hold_until(path: Path, held: Event, release: Event) -> None:
-    with hold(path, "run --phase etcd"):
-        held.set()
-        release.wait(30)
+OWNER = """
+import sys
+from pathlib import Path
+from khw.runlock import hold
+with hold(Path(sys.argv[1]), "run --phase etcd"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_a_second_run_is_told_who_holds_the_cluster_and_a_dead_owner_is_none(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    held, release = context.Event(), context.Event()
-    owner = context.Process(target=_hold_until, args=(tmp_path / "lock", held, release))
-    owner.start()
-    assert held.wait(30)
-    with pytest.raises(LockedError, match=rf"process {owner.pid}, run --phase etcd"), hold(tmp_path / "lock", "run"):
-        pass
-    owner.kill()
-    owner.join()
-    with hold(tmp_path / "lock", "run"):
-        assert str(os.getpid()) in (tmp_path / "lock").read_text()
+    path = tmp_path / "lock"
+    argv = [sys.executable, "-c", OWNER, str(path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "held\n"
+        with pytest.raises(LockedError, match=rf"process {owner.pid}, run --phase etcd"), hold(path, "run"):
+            pass
+        owner.kill()
+    with hold(path, "run"):
+        assert '"what": "run"' in path.read_text()
