@@ -117,7 +117,7 @@ def api_server_unit(node: Node, cluster: Cluster) -> str:
         binary=f"{BIN}/kube-apiserver",
         flags=_api_server_flags(node, cluster),
         unit={"Wants": "network-online.target", "After": "network-online.target etcd.service"},
-        service={"Type": "notify"},
+        service={"Type": "notify", "TimeoutStopSec": 30},
         sandbox={**STRICT, "ReadWritePaths": LOGS},
     )
 
@@ -183,6 +183,8 @@ def _api_server_flags(node: Node, cluster: Cluster) -> dict[str, Flag]:
         "service-account-signing-key-file": f"{STATE}/service-account-key.pem",
         "service-cluster-ip-range": str(network.service_cidr),
         "service-node-port-range": network.node_ports,
+        # without it, open watches hold a stopping API server for a minute
+        "shutdown-watch-termination-grace-period": "5s",
         "tls-cert-file": f"{STATE}/kubernetes.pem",
         "tls-private-key-file": f"{STATE}/kubernetes-key.pem",
         "v": 2,
