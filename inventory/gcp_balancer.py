@@ -18,7 +18,7 @@ from khw.errors import DiffersError
 from khw.inventory.gcp_compute import firewall
 from khw.inventory.gcp_errors import explained
 from khw.inventory.gcp_kinds import BACKEND, FORWARDING_RULE, GROUP, HEALTH_CHECK, INSTANCE, NETWORK
-from khw.inventory.gcp_operations import finish, last
+from khw.inventory.gcp_operations import begin, finish, last
 from khw.inventory.gcp_wanted import Wanted, ensure, mark
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _add(api: Api, group: Wanted, names: Sequence[str]) -> None:
         "instance_groups_add_instances_request_resource": body,
     }
     with explained(doing, api.gcp):
-        operation = api.start(GROUP.client, "add_instances_unary", request)
+        operation = begin(api, GROUP.client, "add_instances_unary", request, doing)
     finish(api, operation, doing)
 
 

@@ -25,7 +25,7 @@ from khw.inventory.gcp_kinds import (
     SUBNET,
     Kind,
 )
-from khw.inventory.gcp_operations import Job, finish, last, together
+from khw.inventory.gcp_operations import Job, begin, finish, last, together
 from khw.inventory.gcp_wanted import mark
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _delete(api: Api, row: Found) -> float:
     request = {**api.place(row.kind, row.zone), row.kind.field: row.name}
     with explained(doing, api.gcp):
         try:
-            operation = api.start(row.kind.client, "delete_unary", request)
+            operation = begin(api, row.kind.client, "delete_unary", request, doing)
         except refusals.NotFound:
             return time.monotonic() - began
     finish(api, operation, doing)

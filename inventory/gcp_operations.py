@@ -13,10 +13,10 @@ from google.api_core import exceptions as refusals
 from google.cloud import compute_v1
 
 from khw.errors import OperationError, ProviderError
-from khw.inventory.gcp_errors import UNANSWERED, explained, unanswered
+from khw.inventory.gcp_errors import UNANSWERED, explain, explained, spoken, unanswered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     from khw.inventory.gcp_clients import Api, Message
 
@@ -88,6 +88,23 @@ def _joined(errors: Sequence[ProviderError]) -> ProviderError:
     if len(rows) == 1:
         return errors[0]
     return type(errors[0])("\n".join(rows), hint=errors[0].hint)
+
+
+def begin(api: Api, client: str, method: str, request: Mapping[str, Any], doing: str) -> Message:
+    """
+    Start an operation and return it, not yet done.
+
+    What a run before this one left half-made or half-deleted is 'not ready' until its operation ends: that is
+    waited for.
+    """
+    deadline = time.monotonic() + api.timeout
+    while True:
+        try:
+            return api.start(client, method, request)
+        except refusals.BadRequest as error:
+            if spoken(error)[1] != "resourceNotReady" or time.monotonic() > deadline:
+                raise explain(doing, error, api.gcp) from None
+            threading.Event().wait(0.5)  # that operation was begun elsewhere: its name is not known here
 
 
 def finish(api: Api, operation: Message, doing: str) -> Message:

@@ -13,7 +13,7 @@ from google.api_core import exceptions as refusals
 from khw.changes import Action, Change
 from khw.errors import DiffersError
 from khw.inventory.gcp_errors import explained
-from khw.inventory.gcp_operations import Job, finish, together
+from khw.inventory.gcp_operations import Job, begin, finish, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -85,7 +85,7 @@ def _insert(api: Api, row: Wanted) -> float:
     }
     with explained(doing, api.gcp):
         try:
-            operation = api.start(row.kind.client, "insert_unary", request)
+            operation = begin(api, row.kind.client, "insert_unary", request, doing)
         except refusals.Conflict:
             # Somebody else made it in the meantime: the same rule holds for it.
             seen = api.get(row.kind, row.name, row.zone)
