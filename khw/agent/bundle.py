@@ -1,0 +1,59 @@
+"""The agent as it is sent: a line of Python for the command line of the node, and its source for standard input."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import zlib
+from functools import cache
+from pathlib import Path
+
+# In the order of their imports: each is run when those that it needs are there.
+MODULES = (
+    "wire",
+    "session",
+    "processes",
+    "node",
+    "paths",
+    "units",
+    "software",
+    "facts",
+    "probe",
+    "act",
+    "main",
+)
+
+# Runs with any Python; says itself what it lacks. Sources come as JSON: a list of (name, text).
+BOOTSTRAP = """
+import sys
+if sys.version_info < (3, 9): sys.exit("khw needs Python 3.9 or later, this is " + sys.version.split()[0])
+try: import json, types, zlib
+except ImportError as error: sys.exit("khw needs all of the standard library of Python, there is no " + error.name)
+sys.modules["khw"] = types.ModuleType("khw")
+sys.modules["khw.agent"] = types.ModuleType("khw.agent")
+for name, source in json.loads(zlib.decompress(sys.stdin.buffer.read(int(sys.argv[1])))):
+    module = sys.modules["khw.agent." + name] = types.ModuleType("khw.agent." + name)
+    setattr(sys.modules["khw.agent"], name, module)
+    exec(compile(source, "khw/agent/" + name + ".py", "exec"), module.__dict__)
+sys.modules["khw.agent.main"].main()
+"""
+
+
+@cache
+def source() -> bytes:
+    """Return the agent's modules, compressed."""
+    here = Path(__file__).parent
+    modules = [(name, (here / f"{name}.py").read_text()) for name in MODULES]
+    return zlib.compress(json.dumps(modules).encode(), 9)
+
+
+def python_argv(python: str = "python3") -> list[str]:
+    """Return the command that starts the agent; it reads `source()` first."""
+    return [python, "-I", "-S", "-B", "-c", BOOTSTRAP, str(len(source()))]
+
+
+def remote_command() -> str:
+    """Return the same for the shell of a node: as root, by sudo unless the login is root already."""
+    start = shlex.join(python_argv())
+    script = f'if [ "$(id -u)" = 0 ]; then exec {start}; else exec sudo -n {start}; fi'
+    return f"sh -c {shlex.quote(script)}"

@@ -1,0 +1,105 @@
+"""Resources as they are now. What a probe needs may not be there yet: then the state says so; nothing fails."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from khw.agent import software, units
+from khw.agent.paths import look, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from khw.agent.node import Node
+    from khw.agent.processes import Result
+
+TEXT_LIMIT = 256 << 10
+SEEN_LIMIT = 4000  # characters of a command's output that go back
+
+
+def probe(node: Node, specs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the state of each spec."""
+    names = [spec["name"] for spec in specs if spec["kind"] == "unit"]
+    shown = units.show(node, names) if names else {}
+    present = software.references(node) if any(spec["kind"] == "image" for spec in specs) else set()
+    states = []
+    for spec in specs:
+        if spec["kind"] == "unit":
+            states.append(units.probe(node, spec, shown[spec["name"]]))
+        elif spec["kind"] == "image":
+            states.append(_image(node, spec, present))
+        else:
+            states.append(_PROBES[spec["kind"]](node, spec))
+    node.save()
+    return states
+
+
+def holds(node: Node, spec: dict[str, Any], timeout: float) -> tuple[bool, Result]:
+    """Return whether a Wait's condition is true now, and what its command said."""
+    result = node.processes.run(spec["argv"], None, timeout)
+    return result.code == 0 and spec["expect"] in result.out, result
+
+
+def diff(node: Node, spec: dict[str, Any]) -> Result:
+    """Return what `kubectl diff` says of a Manifest: exit code 0 the same, 1 differs, more: it cannot say."""
+    argv = ["kubectl", "--kubeconfig", spec["kubeconfig"], "diff", "--server-side", "--force-conflicts"]
+    argv += ["--field-manager=khw", "--filename=-"]
+    return node.processes.run(argv, spec["documents"].encode(), 30.0)
+
+
+def _file(node: Node, spec: dict[str, Any]) -> dict[str, Any]:
+    state = look(node, spec["path"], digest=True)
+    if spec["text"] and state.get("sha256") not in (None, spec["sha256"]):
+        state["text"] = text_of(spec["path"], TEXT_LIMIT)
+    return state
+
+
+def _directory(node: Node, spec: dict[str, Any]) -> dict[str, Any]:
+    return look(node, spec["path"], follow=True)
+
+
+def _absent(node: Node, spec: dict[str, Any]) -> dict[str, Any]:
+    return look(node, spec["path"])
+
+
+def _image(node: Node, spec: dict[str, Any], present: set[str]) -> dict[str, Any]:
+    reference = spec["reference"]
+    return {"present": reference in present, "sha256": node.images.get(reference) or ""}
+
+
+def _package(_node: Node, spec: dict[str, Any]) -> dict[str, Any]:
+    return {"present": software.has_commands(spec["provides"])}
+
+
+def _command(node: Node, spec: dict[str, Any]) -> dict[str, Any]:
+    return _said(node.processes.run(spec["unless"], None, 30.0, dict(spec["env"])))
+
+
+def _require(node: Node, spec: dict[str, Any]) -> dict[str, Any]:
+    return _said(node.processes.run(spec["argv"], None, 30.0))
+
+
+def _wait(node: Node, spec: dict[str, Any]) -> dict[str, Any]:
+    true, result = holds(node, spec, 10.0)
+    return {"true": true, **_said(result)}
+
+
+def _manifest(node: Node, spec: dict[str, Any]) -> dict[str, Any]:
+    result = diff(node, spec)
+    return {"code": result.code, "out": result.out, "err": result.err[-SEEN_LIMIT:]}
+
+
+def _said(result: Result) -> dict[str, Any]:
+    return {"code": result.code, "out": result.out[-SEEN_LIMIT:], "err": result.err[-SEEN_LIMIT:]}
+
+
+_PROBES: dict[str, Callable[[Node, dict[str, Any]], dict[str, Any]]] = {
+    "file": _file,
+    "directory": _directory,
+    "absent": _absent,
+    "package": _package,
+    "command": _command,
+    "require": _require,
+    "wait": _wait,
+    "manifest": _manifest,
+}

@@ -1,0 +1,153 @@
+"""
+systemd services.
+
+A unit is restarted when its file or an input is not what it was started with. What it was started with is recorded
+at each start, in units.json, so that a run that was killed between writing a file and restarting is made good later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING, Any
+
+from khw.agent.node import CREATED, RESTARTED, STARTED, UNCHANGED, UPDATED, FailureError, Outcome
+from khw.agent.paths import look, sha256_of, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from khw.agent.node import Node
+
+SHOWN = ("LoadState", "ActiveState", "SubState", "UnitFileState", "NeedDaemonReload")
+ENABLED = ("enabled", "static", "alias", "indirect", "generated", "linked")
+TEXT_LIMIT = 256 << 10
+
+
+def show(node: Node, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return what systemd says of these units, in one call."""
+    argv = ["systemctl", "show", f"--property={','.join(('Id', *SHOWN))}", "--", *names]
+    blocks = node.must(argv, "systemctl does not answer").out.strip().split("\n\n")
+    rows = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in blocks]
+    return dict(zip(names, rows))
+
+
+def probe(node: Node, spec: dict[str, Any], shown: dict[str, str]) -> dict[str, Any]:
+    """Return a unit as it is; `stale` are the inputs that it was not started with."""
+    path = _path(node, spec)
+    file = look(node, path, digest=True)
+    if spec.get("text") and file.get("sha256") not in (None, spec["sha256"]):
+        file["text"] = text_of(path, TEXT_LIMIT)
+    return {
+        "file": file,
+        "active": shown.get("ActiveState", "inactive"),
+        "sub": shown.get("SubState", "dead"),
+        "enabled": shown.get("UnitFileState", "") in ENABLED,
+        "stale": _stale(node, spec),
+    }
+
+
+def prepare(node: Node, ops: Sequence[dict[str, Any]]) -> None:
+    """Write the unit files of all these and tell systemd once. Each starts later, at its own place in the order."""
+    shown = show(node, [op["name"] for op in ops])
+    reload = any(row.get("NeedDaemonReload") == "yes" for row in shown.values())
+    for op in ops:
+        op["found"] = look(node, _path(node, op), digest=True)
+        op["was"] = shown[op["name"]].get("ActiveState", "inactive")
+        if _differs(op):
+            _write(_path(node, op), op["content"].encode())
+            reload = True
+    if reload:
+        node.must(["systemctl", "daemon-reload"], "systemd cannot read its units again")
+    for verb, wanted in (("enable", True), ("disable", False)):
+        names = [o["name"] for o in ops if o["enabled"] is wanted and _enabled(shown[o["name"]]) is not wanted]
+        if names:
+            node.must(["systemctl", verb, *names], f"cannot {verb} {', '.join(names)}")
+        for op in ops:
+            op["switched"] = op.get("switched", False) or op["name"] in names
+
+
+def converge(node: Node, op: dict[str, Any]) -> Outcome:
+    """Bring one prepared unit to where it should be."""
+    name = op["name"]
+    shown = show(node, [name])[name]
+    active = shown.get("ActiveState", "inactive")
+    written = CREATED if op["found"]["kind"] == "absent" else UPDATED if _differs(op) or op["switched"] else UNCHANGED
+    if not op["running"]:
+        if active in ("inactive", "failed"):
+            return Outcome(written, active, active)
+        node.must(["systemctl", "stop", name], f"{name} does not stop", op["timeout"])
+        return Outcome(UPDATED, active, "inactive")
+    up = active in ("active", "reloading") or (active == "activating" and shown.get("SubState") != "auto-restart")
+    if up and not _stale(node, op):
+        if active == "activating" and op["block"]:
+            _systemctl(node, op, "start")
+            return Outcome(STARTED, active, "active")
+        return Outcome(written, active, active)
+    _launch(node, op, "restart" if active != "inactive" else "start")
+    if written == CREATED:
+        return Outcome(CREATED, "absent", "active")
+    return Outcome(RESTARTED if up else STARTED, active, "active" if op["block"] else "activating")
+
+
+def journal(node: Node, name: str) -> str:
+    """Return the last lines of a unit's journal."""
+    result = node.run("journalctl", "--unit", name, "--lines", "20", "--no-pager", "--output", "cat", timeout=10.0)
+    return result.out.strip() or result.evidence()
+
+
+def _launch(node: Node, op: dict[str, Any], verb: str) -> None:
+    name = op["name"]
+    inputs = _inputs(node, op)
+    node.units.put(name, None)
+    node.units.save()
+    node.run("systemctl", "reset-failed", name)
+    _systemctl(node, op, verb)
+    node.units.put(name, inputs)
+    node.units.save()
+
+
+def _systemctl(node: Node, op: dict[str, Any], verb: str) -> None:
+    name = op["name"]
+    argv = ["systemctl", verb, *([] if op["block"] else ["--no-block"]), name]
+    result = node.processes.run(argv, None, op["timeout"])
+    failed = result.code != 0 or (op["block"] and show(node, [name])[name].get("ActiveState") == "failed")
+    if failed:
+        raise FailureError(
+            f"{name} does not start: {result.evidence(1) or 'it failed at once'}",
+            journal(node, name),
+            f"on the node: systemctl status {name}; journalctl -u {name}",
+        )
+
+
+def _stale(node: Node, spec: dict[str, Any]) -> list[str]:
+    started_with = node.units.get(spec["name"]) or {}
+    now = _inputs(node, spec)
+    return sorted(path for path in {*now, *started_with} if now.get(path) != started_with.get(path))
+
+
+def _inputs(node: Node, spec: dict[str, Any]) -> dict[str, str]:
+    paths = [_path(node, spec), *spec["inputs"]]
+    return {path: sha256_of(node, path) for path in paths}
+
+
+def _path(node: Node, spec: dict[str, Any]) -> str:
+    return os.path.join(node.places.units, spec["name"])
+
+
+def _differs(op: dict[str, Any]) -> bool:
+    wanted = hashlib.sha256(op["content"].encode()).hexdigest()
+    found = op["found"]
+    return (found.get("sha256"), found.get("mode")) != (wanted, 0o644)
+
+
+def _enabled(shown: dict[str, str]) -> bool:
+    return shown.get("UnitFileState", "") in ENABLED
+
+
+def _write(path: str, content: bytes) -> None:
+    temporary = f"{path}.khw-new"
+    with open(temporary, "wb") as file:
+        file.write(content)
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)
