@@ -37,14 +37,17 @@ def artifacts() -> None:
 @click.pass_obj
 def list_(file: Path, output: str) -> None:
     """List what the lock file pins, and what of it is in the cache."""
-    from khw import render
+    from dataclasses import asdict
 
-    rows = _store(file).rows()
+    from khw import render
+    from khw.artifacts.survey import listed
+
+    rows = [asdict(row) for row in listed(_store(file))]
     if output == "name":
-        click.echo("\n".join(str(row["name"]) for row in rows))
+        click.echo("\n".join(row["name"] for row in rows))
     elif output == "table":
-        columns = ("name", "version", "architecture", "size", "source", "sha256")
-        render.table(columns, ([row[c] if row[c] is not None else "-" for c in columns] for row in rows))
+        columns = ("name", "version", "architecture", "state", "size", "source", "sha256")
+        render.table(columns, ([row[column] or "-" for column in columns] for row in rows))
     else:
         render.data(rows, output)
 
@@ -54,11 +57,7 @@ def list_(file: Path, output: str) -> None:
 @click.pass_obj
 def fetch(file: Path, names: Sequence[str]) -> None:
     """Put artifacts (all, if none is named) into the cache, from the first source that has them."""
-    from khw.artifacts.store import node_artifacts
-
-    store = _store(file)
-    for name in names or node_artifacts():
-        artifact = store.get(name, progress=lambda text: click.echo(text, err=True))
+    for artifact in _store(file).fetch(names, forms=["zstd"], progress=_progress):
         click.echo(f"{artifact.name} {artifact.version} {artifact.source} sha256:{artifact.sha256}")
 
 
@@ -66,9 +65,11 @@ def fetch(file: Path, names: Sequence[str]) -> None:
 @click.pass_obj
 def verify(file: Path) -> None:
     """Hash everything in the cache again and compare; exit code 1 if anything differs."""
-    problems = _store(file).verify()
-    for problem in problems:
-        click.echo(problem, err=True)
+    from khw.artifacts.survey import verified
+
+    problems = [row for row in verified(_store(file)) if row.problem]
+    for row in problems:
+        click.echo(row.problem, err=True)
     click.echo(f"{len(problems)} problems" if problems else "every artifact in the cache is what it should be")
     sys.exit(1 if problems else 0)
 
@@ -78,12 +79,9 @@ def verify(file: Path) -> None:
 @click.pass_obj
 def bundle(file: Path, target: Path) -> None:
     """Write a mirror: a directory from which a machine without internet takes everything."""
-    from khw.artifacts.store import node_artifacts
+    from khw.artifacts.bundle import write
 
-    store = _store(file)
-    for name in node_artifacts():
-        store.get(name, progress=lambda text: click.echo(text, err=True))
-    store.bundle(target)
+    write(_store(file), target, progress=_progress)
     click.echo(f"wrote {target}")
 
 
@@ -91,4 +89,8 @@ def bundle(file: Path, target: Path) -> None:
 @click.pass_obj
 def where(file: Path) -> None:
     """Print the cache's directory."""
-    click.echo(_store(file).cache_dir)
+    click.echo(_store(file).cache.root)
+
+
+def _progress(text: str) -> None:
+    click.echo(text, err=True)

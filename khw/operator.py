@@ -73,10 +73,7 @@ def prerequisites(run: Run) -> Iterable[Change]:
 
 def tools(run: Run) -> Iterable[Change]:
     """Chapter 2: every artifact into the cache, kubectl into the cluster's own bin."""
-    from khw.artifacts.store import node_artifacts
-
-    for name in node_artifacts():
-        run.store.get(name, progress=run.notice)
+    run.store.fetch(forms=["zstd"], progress=run.notice)
     kubectl = run.store.get("kubectl", progress=run.notice)
     return [install(kubectl.path, run.workspace.bin / "kubectl", check=run.check)]
 

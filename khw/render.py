@@ -184,7 +184,7 @@ def _first_line(text: str) -> str:
 
 
 def _stdout() -> Console:
-    width = None if sys.stdout.isatty() else 240
+    width = None if sys.stdout.isatty() else 2000  # a pipe has no width: nothing is cut off or folded
     return Console(highlight=False, width=width, soft_wrap=True)
 
 
