@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from importlib import resources
@@ -75,7 +76,7 @@ def _go_build(  # noqa: PLR0913 - one build: what, how, for which machine, where
     if recipe.tags:
         options += ["-tags", recipe.tags]
     command = [go.command, "build", *options, "-o", str(program), recipe.package]
-    _Compilation(entry, environment, sources, scratch).run(command, progress)
+    _Compilation(entry, environment, sources, scratch / "build.log").run(command, progress)
     return program
 
 
@@ -107,18 +108,18 @@ def _environment(recipe: Recipe, architecture: str) -> dict[str, str]:
 class _Compilation:
     """One run of the Go command, its lines counted and told now and then."""
 
-    def __init__(self, entry: Entry, environment: dict[str, str], sources: Path, scratch: Path) -> None:
+    def __init__(self, entry: Entry, environment: dict[str, str], sources: Path, log: Path) -> None:
         self.entry = entry
+        self.what = f"{entry.name} {entry.version}"
         self.environment = environment
         self.sources = sources
-        self.log = scratch / "build.log"
+        self.log = log
+        self.packages = 0
         self.started = time.monotonic()
-        self.told = self.started
 
     def run(self, command: list[str], progress: Progress) -> None:
         """Run it to its end; raise with what it said if it fails."""
-        what = f"{self.entry.name} {self.entry.version}"
-        progress(f"{what}: building from Go modules")
+        progress(f"{self.what}: building from Go modules")
         with (
             self.log.open("w") as log,
             subprocess.Popen(
@@ -132,32 +133,52 @@ class _Compilation:
             ) as process,
         ):
             try:
-                self._watch(process, what, progress)
+                self._watch(process, progress)
             except BaseException:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
                 raise
         if process.returncode:
             raise self._failure(process.returncode)
-        progress(f"{what}: built in {time.monotonic() - self.started:.0f} s")
+        progress(f"{self.what}: built in {time.monotonic() - self.started:.0f} s")
 
-    def _watch(self, process: subprocess.Popen[bytes], what: str, progress: Progress) -> None:
+    def _watch(self, process: subprocess.Popen[bytes], progress: Progress) -> None:
         while True:
             try:
                 process.wait(timeout=EVERY)
             except subprocess.TimeoutExpired:
                 seconds = time.monotonic() - self.started
                 if seconds > LIMIT:
-                    msg = f"building {what} did not end in {LIMIT:.0f} s"
+                    msg = f"building {self.what} did not end in {LIMIT:.0f} s"
                     raise ArtifactError(msg, hint="try again on a quieter machine") from None
-                progress(f"{what}: {self._state()}, {seconds:.0f} s")
+                progress(f"{self.what}: {self._state(process)}, {seconds:.0f} s")
             else:
                 return
 
-    def _state(self) -> str:
+    def _state(self, process: subprocess.Popen[bytes]) -> str:
         lines = self.log.read_text("utf-8", "replace").splitlines()
         fetched = sum(line.startswith("go: downloading ") for line in lines)
         compiled = len(lines) - fetched
-        return f"{compiled} packages compiled" if compiled else f"{fetched} modules downloaded"
+        if not compiled:
+            return f"{fetched} modules downloaded" if fetched else "loading and linking"
+        self.packages = self.packages or self._count(process.args)
+        total = f" of at most {self.packages}" if self.packages else ""
+        return f"{compiled}{total} packages compiled"
+
+    def _count(self, command: object) -> int:
+        """Return of how many packages the program is made, those that are compiled already included."""
+        go, *_, package = command if isinstance(command, list) else [str(command)]
+        try:
+            done = subprocess.run(
+                [go, "list", "-deps", package],
+                cwd=self.sources,
+                env=self.environment,
+                capture_output=True,
+                check=False,
+                timeout=60,
+            )
+        except subprocess.TimeoutExpired:
+            return 0
+        return len(done.stdout.splitlines())
 
     def _failure(self, code: int) -> ArtifactError:
         lines = self.log.read_text("utf-8", "replace").splitlines()
@@ -165,8 +186,7 @@ class _Compilation:
         if any("no space left on device" in line for line in said):
             return self._full()
         return ArtifactError(
-            f"building {self.entry.name} {self.entry.version} failed (go build, exit code {code}): "
-            + " | ".join(said[-5:]),
+            f"building {self.what} failed (go build, exit code {code}): " + " | ".join(said[-5:]),
             hint="the Go module proxy must be reachable (go env GOPROXY); or use the upstream or mirror source",
         )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from khw.artifacts.fetched import Fetched
 from khw.artifacts.upstream import Upstream, check
-from khw.artifacts.web import HttpError, Web
+from khw.artifacts.web import NotThereError, Web
 from khw.errors import ArtifactError, UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from khw.artifacts.progress import Progress
 
 INDEX = "index.json"
-NOT_FOUND = 404
 
 
 class Mirror:
@@ -57,20 +56,14 @@ class Mirror:
     def _by_host(self, entry: Entry, architecture: str, scratch: Path, progress: Progress) -> Fetched:
         try:
             return self._upstream.fetch(entry, architecture, scratch, progress)
-        except HttpError as error:
-            if error.status != NOT_FOUND:
-                raise
+        except NotThereError as error:
             msg = f"{self.location} has no {entry.name} {entry.version} for {architecture} ({error.message})"
             raise ArtifactError(msg, hint="write the mirror with `khw artifacts bundle` of this khw") from None
 
     def _read_index(self) -> dict[tuple[str, str, str], dict[str, Any]]:
-        if self._base.startswith("file:") and not (Path(self.location).expanduser() / INDEX).exists():
-            return {}
         try:
             body, _ = self._web.read(f"{self._base}/{INDEX}")
-        except HttpError as error:
-            if error.status != NOT_FOUND:
-                raise
+        except NotThereError:
             return {}
         try:
             rows = json.loads(body)["artifacts"]

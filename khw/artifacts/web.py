@@ -33,6 +33,7 @@ READ = 60.0
 CHUNK = 1 << 20
 EVERY = 2.0  # seconds between two lines of progress
 ATTEMPTS = 2
+NOT_FOUND = 404
 
 
 class HttpError(ArtifactError):
@@ -42,6 +43,10 @@ class HttpError(ArtifactError):
         super().__init__(f"{url}: HTTP {status}")
         self.status = status
         self.headers = headers
+
+
+class NotThereError(ArtifactError):
+    """The place answers, and does not have this file."""
 
 
 class Web:
@@ -66,12 +71,15 @@ class Web:
             return cast("addinfourl", self._opener.open(request, timeout=READ))
         except urllib.error.HTTPError as error:
             error.close()
+            if error.code == NOT_FOUND:
+                msg = f"{address}: HTTP {NOT_FOUND}, it is not there"
+                raise NotThereError(msg) from None
             raise HttpError(address, error.code, dict(error.headers.items())) from None
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
-            if not host:
+            if not host:  # a file: address
                 msg = f"{address} cannot be read: {reason}"
-                raise ArtifactError(msg) from None
+                raise NotThereError(msg) from None
             self._dead[host] = str(reason)
             msg = f"{host} does not answer: {reason}"
             raise ArtifactError(msg, hint="without internet, use the mirror or the build source") from None
