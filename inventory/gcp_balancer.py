@@ -34,7 +34,8 @@ CHECKERS = ("35.191.0.0/16", "209.85.152.0/22", "209.85.204.0/22")
 def ensure_balancer(api: Api, cluster: Cluster, *, check: bool) -> list[Change]:
     """Make the load balancer on the cluster's static address, and put the controllers behind it."""
     spec = cluster.spec
-    zones = sorted({node.zone or api.gcp.zone for node in cluster.controllers})
+    controllers = [node for node in cluster.controllers if node.zone]  # one that does not exist has none
+    zones = sorted({node.zone for node in controllers})
     groups = [_group(spec, api, zone) for zone in zones]
     firewall_rule = firewall(
         spec,
@@ -45,7 +46,7 @@ def ensure_balancer(api: Api, cluster: Cluster, *, check: bool) -> list[Change]:
         targets=(Role.CONTROLLER.value,),
     )
     first = ensure(api, [firewall_rule, *groups, _health_check(spec)], check=check)
-    members = _ensure_members(api, groups, cluster.controllers, check=check)
+    members = _ensure_members(api, groups, controllers, check=check)
     rest = ensure(api, [_backend(spec, api, groups), _forwarding_rule(spec, api, cluster)], check=check)
     return [*first, *members, *rest]
 
@@ -67,7 +68,7 @@ def _ensure_members(api: Api, groups: Sequence[Wanted], controllers: Sequence[No
     """Put each controller into its zone's group; a machine that is in it and no controller is named."""
     changes: list[Change] = []
     for group in groups:
-        expected = {node.name for node in controllers if (node.zone or api.gcp.zone) == group.zone}
+        expected = {node.name for node in controllers if node.zone == group.zone}
         present = set(_members(api, group))
         if strangers := present - expected:
             raise DiffersError(
