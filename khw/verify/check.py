@@ -1,0 +1,80 @@
+"""What a check is: where it looks, and how it judges what it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from khw.cluster import Role
+
+if TYPE_CHECKING:
+    from khw.cluster import Node
+    from khw.connection import Completed, RemoteCommand
+    from khw.verify.bench import Bench
+    from khw.verify.context import Context
+
+CONTROLLERS = frozenset({Role.CONTROLLER})
+WORKERS = frozenset({Role.WORKER})
+NODES = CONTROLLERS | WORKERS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """
+    What one look at one thing gave. `ok` is None where the check does not apply (`actual` says why).
+
+    `subject` tells findings of one check apart (a unit, a pair of workers); `node` is the node that it is about,
+    where that is not the node that was asked.
+    """
+
+    ok: bool | None
+    expected: str
+    actual: str
+    hint: str = ""
+    subject: str = ""
+    node: str = ""
+
+
+Ask: TypeAlias = "Callable[[Node, Context], Sequence[RemoteCommand]]"
+Judge: TypeAlias = "Callable[[Node, Context, Sequence[Completed]], Iterable[Finding]]"
+Look: TypeAlias = "Callable[[Context], Iterable[Finding]]"
+LookFromPods: TypeAlias = "Callable[[Context, Bench], Iterable[Finding]]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeCheck:
+    """A check that asks nodes of these roles. All questions to a node travel in one exchange."""
+
+    name: str
+    roles: frozenset[Role]
+    ask: Ask
+    judge: Judge
+    smoke: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterCheck:
+    """A check from the operator's side: kubectl through the load balancer, or the provider."""
+
+    name: str
+    look: Look
+    smoke: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodCheck:
+    """A check from inside: it uses the test pods."""
+
+    name: str
+    look: LookFromPods
+    smoke: bool = False
+
+
+Check: TypeAlias = NodeCheck | ClusterCheck | PodCheck
+
+
+def last_line(answer: Completed) -> str:
+    """Return the last line that a command said, for a finding."""
+    lines = (answer.err or answer.out).strip().splitlines()
+    return lines[-1][:200] if lines else f"exit code {answer.code} and no word"

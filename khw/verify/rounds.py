@@ -1,0 +1,130 @@
+"""One round of checks: every node asked in one exchange, all at once, and the operator's side beside them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeAlias
+
+from khw.checks import CheckResult, Status
+from khw.errors import KhwError
+from khw.verify.bench import bench
+from khw.verify.check import ClusterCheck, Finding, NodeCheck, PodCheck
+
+if TYPE_CHECKING:
+    from khw.cluster import Node
+    from khw.verify.check import Check
+    from khw.verify.context import Context
+
+Ranked: TypeAlias = tuple[int, CheckResult]
+
+NODE_SECONDS = 60.0
+REACHABLE = "reachable"
+
+
+def run_checks(context: Context, checks: Sequence[Check]) -> list[CheckResult]:
+    """
+    Run these checks and return what they found, in their order.
+
+    No error of a check ends the round: it is that check's finding. An unreachable node is one failed check.
+    """
+    ranked = list(enumerate(checks))
+    node_checks = [(rank, check) for rank, check in ranked if isinstance(check, NodeCheck)]
+    cluster_checks = [(rank, check) for rank, check in ranked if isinstance(check, ClusterCheck)]
+    pod_checks = [(rank, check) for rank, check in ranked if isinstance(check, PodCheck)]
+    nodes = [node for node in context.cluster.nodes if node.name in context.agents] if node_checks else []
+    with ThreadPoolExecutor(max(4, len(nodes) + 2)) as pool:
+        jobs = [pool.submit(_ask_node, context, node, node_checks) for node in nodes]
+        jobs.append(pool.submit(_ask_cluster, context, cluster_checks))
+        if pod_checks:
+            jobs.append(pool.submit(_ask_pods, context, pod_checks))
+        found = [row for job in jobs for row in job.result()]
+    order = {node.name: position for position, node in enumerate(context.cluster.nodes)}
+    found.sort(key=lambda row: (row[0], order.get(row[1].node, -1)))
+    return [*_unreachable(context), *(result for _, result in found)]
+
+
+def _unreachable(context: Context) -> list[CheckResult]:
+    return [
+        CheckResult(
+            name=REACHABLE,
+            node=name,
+            status=Status.FAILED,
+            expected="it answers over SSH",
+            actual=reason,
+            hint="is it running? khw inventory; then khw run --failed",
+        )
+        for name, reason in sorted(context.unreachable.items())
+    ]
+
+
+def _ask_node(context: Context, node: Node, checks: Sequence[tuple[int, NodeCheck]]) -> list[Ranked]:
+    """Ask a node everything in one exchange, and let each check judge its own answers."""
+    mine = [(rank, check, tuple(check.ask(node, context))) for rank, check in checks if node.role in check.roles]
+    started = time.monotonic()
+    try:
+        answers = context.agents[node.name].run(*(q for _, _, asked in mine for q in asked), timeout=NODE_SECONDS)
+    except KhwError as error:
+        failed = _failure(error, expected="it answers over SSH")
+        return [(-1, _result(REACHABLE, failed, node.name, time.monotonic() - started))]
+    seconds = time.monotonic() - started
+    rows: list[Ranked] = []
+    for rank, check, asked in mine:
+        own, answers = answers[: len(asked)], answers[len(asked) :]
+        findings = _guarded(lambda check=check, own=own: check.judge(node, context, own))  # type: ignore[misc]
+        rows += [(rank, _result(check.name, finding, node.name, seconds)) for finding in findings]
+    return rows
+
+
+def _ask_cluster(context: Context, checks: Sequence[tuple[int, ClusterCheck]]) -> list[Ranked]:
+    rows: list[Ranked] = []
+    for rank, check in checks:
+        rows += _timed(rank, check.name, lambda check=check: check.look(context))  # type: ignore[misc]
+    return rows
+
+
+def _ask_pods(context: Context, checks: Sequence[tuple[int, PodCheck]]) -> list[Ranked]:
+    rows: list[Ranked] = []
+    try:
+        with bench(context.kubectl, context.cluster) as pods:
+            for rank, check in checks:
+                rows += _timed(rank, check.name, lambda check=check: check.look(context, pods))  # type: ignore[misc]
+    except KhwError as error:
+        finding = _failure(error, expected="test pods run")
+        rows.append((checks[0][0], _result("test pods", finding, "", 0.0)))
+    return rows
+
+
+def _timed(rank: int, name: str, look: Callable[[], Iterable[Finding]]) -> list[Ranked]:
+    started = time.monotonic()
+    findings = _guarded(look)
+    seconds = time.monotonic() - started
+    return [(rank, _result(name, finding, "", seconds)) for finding in findings]
+
+
+def _guarded(look: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """Return the findings; an error of khw's own, or an answer of an unknown shape, is a finding too."""
+    try:
+        return list(look())
+    except KhwError as error:
+        return [_failure(error, expected="an answer")]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        return [Finding(ok=False, expected="an answer that makes sense", actual=f"{type(error).__name__}: {error}")]
+
+
+def _failure(error: KhwError, expected: str) -> Finding:
+    return Finding(ok=False, expected=expected, actual=error.message, hint=error.hint, node=error.node)
+
+
+def _result(name: str, finding: Finding, node: str, seconds: float) -> CheckResult:
+    statuses = {True: Status.PASSED, False: Status.FAILED, None: Status.SKIPPED}
+    return CheckResult(
+        name=f"{name} {finding.subject}".rstrip(),
+        node=finding.node or node,
+        status=statuses[finding.ok],
+        expected=finding.expected,
+        actual=finding.actual,
+        hint="" if finding.ok else finding.hint,
+        seconds=round(seconds, 2),
+    )

@@ -1,0 +1,52 @@
+"""
+Every check, in the order in which they are shown.
+
+`smoke` marks those that are chapter 13: `khw run` ends with them, and `khw verify` runs them all.
+"""
+
+from __future__ import annotations
+
+from khw.verify import (
+    api_server,
+    certificates,
+    clock,
+    controllers,
+    dns,
+    encryption,
+    etcd,
+    network,
+    nodes,
+    units,
+    workloads,
+)
+from khw.verify.check import CONTROLLERS, NODES, WORKERS, Check, ClusterCheck, NodeCheck, PodCheck
+
+CHECKS: tuple[Check, ...] = (
+    NodeCheck(name="unit", roles=NODES, ask=units.ask, judge=units.judge),
+    NodeCheck(name="certificates", roles=NODES, ask=certificates.ask, judge=certificates.judge),
+    NodeCheck(name="etcd", roles=CONTROLLERS, ask=etcd.ask_member, judge=etcd.judge_member),
+    NodeCheck(name="etcd", roles=CONTROLLERS, ask=etcd.ask_leader, judge=etcd.judge_leader),
+    NodeCheck(name="etcd", roles=CONTROLLERS, ask=etcd.ask_stranger, judge=etcd.judge_stranger),
+    NodeCheck(name="API server", roles=CONTROLLERS, ask=api_server.ask, judge=api_server.judge),
+    ClusterCheck(name="API server behind the Service", look=api_server.endpoints),
+    ClusterCheck(name="load balancer", look=api_server.balanced),
+    NodeCheck(name="healthz", roles=CONTROLLERS, ask=controllers.ask, judge=controllers.judge),
+    ClusterCheck(name="lease", look=controllers.leases),
+    ClusterCheck(name="component status", look=controllers.component_status),
+    ClusterCheck(name="node", look=nodes.ready),
+    NodeCheck(name="CRI", roles=WORKERS, ask=nodes.ask_runtime, judge=nodes.judge_runtime),
+    NodeCheck(name="swap", roles=WORKERS, ask=nodes.ask_swap, judge=nodes.judge_swap),
+    ClusterCheck(name="route", look=network.routes),
+    PodCheck(name="pod to pod", look=network.pod_to_pod, smoke=True),
+    PodCheck(name="service", look=network.service, smoke=True),
+    PodCheck(name="NodePort", look=network.node_port, smoke=True),
+    ClusterCheck(name="CoreDNS", look=dns.deployed),
+    PodCheck(name="DNS", look=dns.from_pods, smoke=True),
+    PodCheck(name="logs", look=workloads.logs, smoke=True),
+    PodCheck(name="exec", look=workloads.execute, smoke=True),
+    PodCheck(name="port-forward", look=workloads.port_forward, smoke=True),
+    PodCheck(name="service account token", look=workloads.token, smoke=True),
+    PodCheck(name="deployment", look=workloads.deployment, smoke=True),
+    PodCheck(name="encryption at rest", look=encryption.at_rest, smoke=True),
+    NodeCheck(name="clock", roles=NODES, ask=clock.ask, judge=clock.judge),
+)
