@@ -1,0 +1,219 @@
+"""The engine without a node: what one host's failure means for the others."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from fakes import cluster
+
+from khw import phases as table
+from khw.changes import Action, Change
+from khw.cluster import Facts, Role, Spec
+from khw.engine import Engine, Plan
+from khw.errors import ProviderError, StepError, UnreachableError
+from khw.gates import Need, Quorum
+from khw.operator import Run
+from khw.phases import Phase
+from khw.report import OPERATOR, Outcome, Report
+from khw.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from khw.events import Event
+
+CONTROLLERS = ("controller-0", "controller-1", "controller-2")
+WORKERS = ("worker-0", "worker-1", "worker-2")
+NODES = frozenset({Role.CONTROLLER, Role.WORKER})
+
+
+def here(_run: Run) -> Iterable[Change]:
+    return [Change(resource="here", action=Action.CREATED)]
+
+
+def marked(name: str) -> Any:
+    """A task whose only resource says which phase it is: the fake converge below knows what to do with it."""
+    return lambda node, _cluster, _pki: [(name, node.name)]
+
+
+PHASES = (
+    Phase(name="compute", chapter=3, title="", operator=here),
+    Phase(name="certificates", chapter=4, title="", operator=here, roles=NODES, task=marked("certificates")),
+    Phase(name="etcd", chapter=7, title="", roles=frozenset({Role.CONTROLLER}), task=marked("etcd")),
+    Phase(
+        name="rbac",
+        chapter=8,
+        title="",
+        roles=frozenset({Role.CONTROLLER}),
+        task=marked("rbac"),
+        once=True,
+        needs=(Need("etcd", Role.CONTROLLER, Quorum.MAJORITY),),
+    ),
+    Phase(
+        name="workers",
+        chapter=9,
+        title="",
+        roles=frozenset({Role.WORKER}),
+        task=marked("workers"),
+        settle_needs=(Need("etcd", Role.CONTROLLER, Quorum.MAJORITY),),
+    ),
+    Phase(
+        name="smoke",
+        chapter=13,
+        title="",
+        operator=here,
+        needs=(Need("workers", Role.WORKER, Quorum.ALL), Need("rbac", Role.CONTROLLER)),
+    ),
+)
+
+
+@dataclass
+class World:
+    """What happens on nodes: every phase changes one thing, unless `trouble` says otherwise."""
+
+    folder: Path
+    trouble: dict[tuple[str, str], Exception] = field(default_factory=dict)
+    unreachable: tuple[str, ...] = ()
+    skew: float = 0
+    did: list[tuple[str, str]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+    def run(self, **plan: Any) -> Report:
+        it = cluster(Spec())
+        provider = SimpleNamespace(discover=lambda: it)
+        workspace = Workspace.beside(self.folder / "khw.yaml", "test")
+        run = Run(spec=it.spec, workspace=workspace, provider=cast("Any", provider), store=cast("Any", None))
+        run._pki = cast("Any", object())
+        return Engine(run, Plan(**{"phases": PHASES, **plan}), "1", [self.events.append]).execute()
+
+    def converge(self, _agent: Any, resources: Any, _store: Any, **options: Any) -> None:
+        ((phase, host),) = resources
+        self.did.append((phase, host))
+        if error := self.trouble.get((phase, host)):
+            raise error
+        options["on_change"](Change(resource=phase, action=Action.CREATED))
+        with options["settle"]():
+            pass
+
+    def agent(self, host: Any) -> Any:
+        if host.name in self.unreachable:
+            raise UnreachableError("no answer", node=host.name)
+        return SimpleNamespace(
+            facts=Facts(clock=time.time() + self.skew), round_trips=1, bytes_sent=2, close=lambda: None
+        )
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    it = World(tmp_path)
+    monkeypatch.setattr("khw.step.converge", it.converge)
+    connections: dict[str, Any] = {}
+
+    def get_connection(host: Any, _name: str, _config: object) -> Any:
+        if host.name not in connections:
+            connections[host.name] = it.agent(host)
+        return connections[host.name]
+
+    monkeypatch.setattr("nornir.core.inventory.Host.get_connection", get_connection)
+    return it
+
+
+def outcomes(report: Report, host: str) -> dict[str, Outcome]:
+    return {result.phase: result.outcome for result in report.hosts.get(host, [])}
+
+
+def test_all_hosts_walk_their_own_phases(world: World) -> None:
+    report = world.run()
+    assert report.exit_code == 0
+    assert set(report.hosts) == {OPERATOR, *CONTROLLERS, *WORKERS}
+    assert set(outcomes(report, "worker-0")) == {"certificates", "workers"}
+    assert set(outcomes(report, OPERATOR)) == {"compute", "certificates", "smoke"}
+    assert report.round_trips == 6
+
+
+def test_once_per_cluster_work_is_done_once(world: World) -> None:
+    report = world.run()
+    rbac = [outcomes(report, host)["rbac"] for host in CONTROLLERS]
+    assert sorted(rbac) == [Outcome.CHANGED, Outcome.ELSEWHERE, Outcome.ELSEWHERE]
+    assert [phase for phase, _ in world.did].count("rbac") == 1
+
+
+def test_a_failed_worker_stops_itself_and_what_needs_it(world: World) -> None:
+    world.trouble["certificates", "worker-1"] = StepError("disk full")
+    report = world.run()
+    assert report.exit_code == 3
+    assert outcomes(report, "worker-1") == {"certificates": Outcome.FAILED}
+    assert outcomes(report, "worker-0")["workers"] is Outcome.CHANGED
+    assert outcomes(report, OPERATOR)["smoke"] is Outcome.BLOCKED
+    smoke = report.stopped(OPERATOR)
+    assert smoke is not None
+    assert "worker-1 failed" in str(smoke.error)
+
+
+def test_one_lost_controller_of_three_holds_nobody_up(world: World) -> None:
+    world.unreachable = ("controller-0",)
+    report = world.run()
+    assert report.exit_code == 4
+    assert outcomes(report, "controller-0") == {"certificates": Outcome.UNREACHABLE}
+    assert outcomes(report, OPERATOR)["smoke"] is Outcome.CHANGED
+
+
+def test_two_lost_controllers_of_three_block_with_the_reason(world: World) -> None:
+    world.trouble["etcd", "controller-0"] = world.trouble["etcd", "controller-1"] = StepError("no")
+    report = world.run()
+    assert outcomes(report, "controller-2")["rbac"] is Outcome.BLOCKED
+    assert outcomes(report, "worker-0")["workers"] is Outcome.BLOCKED
+
+
+def test_one_place_at_work_is_enough(world: World) -> None:
+    assert world.run(parallel=1).exit_code == 0
+
+
+def test_a_limit_touches_nobody_else_and_takes_the_rest_as_done(world: World) -> None:
+    report = world.run(limit=frozenset({"worker-2"}))
+    assert set(report.hosts) == {"worker-2"}
+    assert report.exit_code == 0
+    assert world.did == [("certificates", "worker-2"), ("workers", "worker-2")]
+
+
+def test_a_host_takes_up_where_it_stopped(world: World) -> None:
+    world.run(limit=frozenset({"worker-2", OPERATOR}), begin={"worker-2": "workers", OPERATOR: "smoke"})
+    assert world.did == [("workers", "worker-2")]
+
+
+def test_trouble_on_the_ground_leaves_the_nodes_alone(world: World) -> None:
+    def refused(_run: Run) -> Iterable[Change]:
+        raise ProviderError("the project does not exist")
+
+    first = Phase(name="compute", chapter=3, title="", operator=refused)
+    report = world.run(phases=(first, *PHASES[1:]))
+    assert report.exit_code == 1
+    assert world.did == []
+
+
+def test_a_bug_in_one_lane_is_reported_and_stays_there(world: World) -> None:
+    world.trouble["workers", "worker-0"] = ZeroDivisionError("oops")
+    report = world.run()
+    assert outcomes(report, "worker-1")["workers"] is Outcome.CHANGED
+    stopped = report.stopped("worker-0")
+    assert stopped is not None
+    assert "ZeroDivisionError" in str(stopped.error)
+
+
+def test_a_wrong_clock_is_named(world: World) -> None:
+    world.skew = -600
+    stopped = world.run(limit=frozenset({"worker-0"})).stopped("worker-0")
+    assert stopped is not None
+    assert "clock" in str(stopped.error)
+
+
+def test_every_phase_of_the_table_concerns_somebody_and_every_need_is_a_phase() -> None:
+    names = {phase.name for phase in table.PHASES}
+    for phase in table.PHASES:
+        assert phase.operator or phase.task
+        assert {need.phase for need in (*phase.needs, *phase.settle_needs)} <= names
