@@ -70,7 +70,10 @@ def inventory_of(cluster: Cluster, workspace: Workspace) -> Inventory:
             data=_data(node),
             connection_options={
                 "netmiko": ConnectionOptions(platform="terminal_server", extras=dict(options)),
-                "khw": ConnectionOptions(platform="terminal_server", extras={"name": node.name, **options}),
+                "khw_agent": ConnectionOptions(
+                    platform="terminal_server",
+                    extras={"name": node.name, "unreachable": node.unreachable, **options},
+                ),
             },
         )
     return Inventory(hosts=hosts, groups=groups, defaults=Defaults(data={"cluster": cluster.name}))

@@ -55,9 +55,7 @@ def _parse(path: Path) -> CommentedMap:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ClusterFileError(
-            f"{path} does not exist", hint="`khw init` writes one; -f names another place"
-        ) from None
+        raise ClusterFileError(f"{path} does not exist", hint="`khw init` writes one; -f names another place") from None
     except IsADirectoryError:
         raise ClusterFileError(
             f"{path} is a directory, not a cluster file", hint=f"did you mean {path / 'khw.yaml'}?"
@@ -66,9 +64,7 @@ def _parse(path: Path) -> CommentedMap:
         line = error.object[: error.start].count(b"\n") + 1
         raise ClusterFileError(f"{path}:{line}: this is not text in UTF-8") from None
     except OSError as error:
-        raise ClusterFileError(
-            f"{path} cannot be read: {error.strerror}", hint=f"look at `ls -l {path}`"
-        ) from None
+        raise ClusterFileError(f"{path} cannot be read: {error.strerror}", hint=f"look at `ls -l {path}`") from None
     try:
         document = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:

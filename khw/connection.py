@@ -1,8 +1,8 @@
 """
 SSH to a node, and the agent at its far end.
 
-`KhwConnection` is a Nornir connection plugin ("khw"): nornir-netmiko opens the connection, the agent takes one exec
-channel on it. `open_agent` does the same without Nornir. Host keys are never trusted on first use.
+`KhwConnection` is a Nornir connection plugin ("khw_agent"): nornir-netmiko opens the connection, the agent takes one
+exec channel on it. `open_agent` does the same without Nornir. Host keys are never trusted on first use.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     import paramiko
     from nornir.core.configuration import Config
 
-__all__ = ["Agent", "Completed", "FileState", "KhwConnection", "Payload", "RemoteCommand", "open_agent"]
+CONNECTION = "khw_agent"  # Nornir keeps the names of all kinds of plugins in one place, and "khw" is the inventory's
+
+__all__ = ["CONNECTION", "Agent", "Completed", "FileState", "KhwConnection", "Payload", "RemoteCommand", "open_agent"]
 
 # Paramiko prefers CTR and CBC; GCM is the fast one (a third of the time). A server without it gets a second try.
 SLOW_CIPHERS = ("aes128-ctr", "aes192-ctr", "aes256-ctr", "aes128-cbc", "aes192-cbc", "aes256-cbc", "3des-cbc")
@@ -77,9 +79,10 @@ class SshChannel:
 
 class KhwConnection:
     """
-    The Nornir connection plugin "khw": `host.get_connection("khw", config)` returns an `Agent`.
+    The Nornir connection plugin "khw_agent": `host.get_connection("khw_agent", config)` returns an `Agent`.
 
-    Its options are netmiko's (`key_file`, `alt_key_file`, `conn_timeout` …), and `name`, what errors call the host.
+    Its options are netmiko's (`key_file`, `alt_key_file`, `conn_timeout` …), and `name`, what errors call the host,
+    and `unreachable`, why there is no use in trying, if its provider knows.
     """
 
     connection: Agent
@@ -99,6 +102,8 @@ class KhwConnection:
 
         options = dict(extras or {})
         name = options.pop("name", None) or hostname or ""
+        if reason := options.pop("unreachable", ""):
+            raise UnreachableError(str(reason), node=name, hint="khw inventory -o wide shows the machines")
         timeout = float(options.get("conn_timeout", 20.0))
 
         def login(patience: float, algorithms: dict[str, list[str]]) -> paramiko.SSHClient:

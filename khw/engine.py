@@ -20,7 +20,7 @@ from nornir.core.inventory import ConnectionOptions, Host, Hosts
 from nornir.core.plugins.connections import ConnectionPluginRegister
 from nornir.core.task import AggregatedResult, Result
 
-from khw.connection import KhwConnection
+from khw.connection import CONNECTION, KhwConnection
 from khw.errors import KhwError, StepError, UsageError
 from khw.events import Notice, PhaseEnded, RunEnded, RunStarted
 from khw.gates import Board, members_of
@@ -140,8 +140,8 @@ class Engine:
         """Walk these lanes as one Nornir run."""
         _quiet_nornir()
         ConnectionPluginRegister.auto_register()
-        if "khw" not in ConnectionPluginRegister.available:
-            ConnectionPluginRegister.register("khw", KhwConnection)
+        if CONNECTION not in ConnectionPluginRegister.available:
+            ConnectionPluginRegister.register(CONNECTION, KhwConnection)
         inventory.hosts = Hosts({name: host for name, host in inventory.hosts.items() if lanes.phases.get(name)})
         nornir = Nornir(inventory=inventory, runner=LaneRunner(on_interrupt=self._interrupted))
         result = nornir.run(task=self._walk, name="khw run", lanes=lanes)
@@ -190,7 +190,7 @@ class Engine:
     def _agent(self, host: Host, nornir: Nornir) -> Agent:
         """Return the host's agent, connected at first use."""
         try:
-            agent: Agent = host.get_connection("khw", nornir.config)
+            agent: Agent = host.get_connection(CONNECTION, nornir.config)
         except KhwError as error:
             self._unreachable[host.name] = error.message
             raise
@@ -241,7 +241,7 @@ def connect(run: Run, nodes: Iterable[Node]) -> tuple[dict[str, Agent], dict[str
 
     def open_one(task: Task) -> Result:
         try:
-            agents[task.host.name] = task.host.get_connection("khw", task.nornir.config)
+            agents[task.host.name] = task.host.get_connection(CONNECTION, task.nornir.config)
         except KhwError as error:
             unreachable[task.host.name] = error.message
         return Result(host=task.host)
@@ -257,7 +257,7 @@ def connect(run: Run, nodes: Iterable[Node]) -> tuple[dict[str, Agent], dict[str
 def _only_operator() -> Inventory:
     from nornir.core.inventory import Defaults, Groups, Inventory
 
-    options = {"khw": ConnectionOptions()}
+    options = {CONNECTION: ConnectionOptions()}
     host = Host(name=OPERATOR, hostname="localhost", connection_options=options)
     return Inventory(hosts=Hosts({OPERATOR: host}), groups=Groups(), defaults=Defaults())
 

@@ -5,10 +5,13 @@ import sys
 from typing import TYPE_CHECKING
 
 import paramiko
+import pytest
 from nornir import InitNornir
 from nornir.core.filter import F
 
 from khw.cluster import Cluster, Node, Role, Spec
+from khw.connection import KhwConnection
+from khw.errors import UnreachableError
 from khw.inventory.plugin import inventory_of, known_hosts
 from khw.workspace import Workspace
 
@@ -88,6 +91,14 @@ def test_the_reason_why_a_host_is_unreachable_is_in_its_data(tmp_path: Path) -> 
     node = Node(name="w", role=Role.WORKER, internal_ip="10.240.0.20", unreachable="its instance is TERMINATED")
     cluster = Cluster(spec=Spec(), nodes=(node,), api_address="192.0.2.1")
     assert inventory_of(cluster, Workspace(tmp_path)).hosts["w"]["unreachable"] == "its instance is TERMINATED"
+
+
+def test_connecting_to_such_a_host_says_that_reason_at_once(tmp_path: Path) -> None:
+    node = Node(name="w", role=Role.WORKER, internal_ip="10.240.0.20", unreachable="its instance is TERMINATED")
+    cluster = Cluster(spec=Spec(), nodes=(node,), api_address="192.0.2.1")
+    parameters = inventory_of(cluster, Workspace(tmp_path)).hosts["w"].get_connection_parameters("khw_agent")
+    with pytest.raises(UnreachableError, match="w: its instance is TERMINATED"):
+        KhwConnection().open(parameters.hostname, "khw", None, 22, parameters.platform, parameters.extras)
 
 
 def test_the_plugin_does_not_load_the_cloud_client_until_it_is_needed() -> None:
