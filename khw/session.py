@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from khw.errors import UsageError
+from khw.errors import UnreachableError, UsageError
 from khw.files import write_atomically
 from khw.runlock import hold
 from khw.workspace import Workspace
@@ -54,8 +54,9 @@ class Session:
     def provider(self) -> Provider:
         """Where the nodes come from."""
         from khw.inventory import provider_for
+        from khw.inventory.keys import login_public_key
 
-        return provider_for(self.spec, self.workspace.ssh_public_key)
+        return provider_for(self.spec, login_public_key(self.spec, self.workspace))
 
     @cached_property
     def store(self) -> Store:
@@ -122,6 +123,7 @@ class Session:
 
     def ssh_command(self, name: str, command: Sequence[str]) -> list[str]:
         """Return the ssh command line for a node, with the cluster's key and known hosts."""
+        from khw.inventory.keys import login_key
         from khw.inventory.plugin import inventory_of
 
         cluster = self.provider.discover()
@@ -129,6 +131,8 @@ class Session:
         if node is None:
             msg = f"there is no node {name!r}"
             raise UsageError(msg, hint="nodes: " + ", ".join(n.name for n in cluster.nodes))
+        if node.unreachable:
+            raise UnreachableError(node.unreachable, node=node.name)
         inventory_of(cluster, self.workspace)  # writes known_hosts
         options = {
             "UserKnownHostsFile": self.workspace.known_hosts,
@@ -136,7 +140,7 @@ class Session:
             "IdentitiesOnly": "yes",
             "LogLevel": "ERROR",
         }
-        key = self.spec.ssh.private_key or str(self.workspace.ssh_key)
+        key = str(login_key(self.spec, self.workspace))
         pairs = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
         return [
             "ssh",
