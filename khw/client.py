@@ -84,16 +84,15 @@ class FileState:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """Bytes that go with a request: `size` of them on the wire, encoded '' or gzip or zstd."""
+    """Bytes that go with a request, encoded '' or gzip or zstd; opened when it is their turn."""
 
     open: Callable[[], BinaryIO] = field(repr=False)
-    size: int
     encoding: str = ""
 
     @classmethod
     def of(cls, data: bytes) -> Payload:
         """Return these bytes as a payload."""
-        return cls(lambda: io.BytesIO(data), len(data))
+        return cls(lambda: io.BytesIO(data))
 
     def frames(self, exchange: int) -> Iterator[bytes]:
         """Give the frames: the pieces, and an empty one."""

@@ -1,0 +1,158 @@
+"""
+The one interpreter of resources: probe, compare, act.
+
+One exchange looks at all resources of a phase on a node; what differs is done, in order, in one more. Conditions at the
+end (`Wait`) can be behind a gate of their own: then they take a third.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from khw.changes import Action, Change
+from khw.compare import Articles, Touched, judge, must_act, operation, payload, spec
+from khw.errors import StepError
+from khw.resources import Binary, Image, Require, Resource, Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from khw.artifacts.store import Store
+    from khw.client import Agent
+    from khw.compare import State
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A resource, its state, what that means, and whether the node has to act or look again."""
+
+    resource: Resource
+    state: State
+    change: Change
+    act: bool
+
+
+@dataclass(slots=True)
+class _Listener:
+    """Collects changes, and passes each on as it happens."""
+
+    on_change: Callable[[Change], None] | None
+    changes: list[Change] = field(default_factory=list)
+
+    def note(self, change: Change) -> None:
+        self.changes.append(change)
+        if self.on_change:
+            self.on_change(change)
+
+
+def converge(  # noqa: PLR0913 - who listens and what is simulated is the caller's to say
+    agent: Agent,
+    resources: Sequence[Resource],
+    store: Store,
+    *,
+    node: str,
+    check: bool = False,
+    on_change: Callable[[Change], None] | None = None,
+    on_bytes: Callable[[int], None] | None = None,
+    settle: Callable[[], AbstractContextManager[object]] | None = None,
+) -> list[Change]:
+    """
+    Bring these resources to where they should be on the agent's node, and return what that took.
+
+    With `check` nothing is done. `on_change` hears of each resource when it is done, `on_bytes` of what the node has
+    taken of uploads; trailing Waits run inside `settle()`. StepError names the resource that failed: those before it
+    are done, those after it are not.
+    """
+    articles = _articles(agent, resources, store)
+    states = agent.probe([spec(resource, articles) for resource in resources]) if resources else []
+    _require(node, resources, states)
+    rows = _compare(resources, states, articles)
+    listener = _Listener(on_change)
+    if check or not any(row.act for row in rows):
+        for row in rows:
+            listener.note(row.change)
+        return listener.changes
+    first = len(rows) - _trailing_waits(resources)
+    if settle is None:
+        first = len(rows)
+    _act(agent, rows[:first], articles, listener, on_bytes)
+    if rows[first:]:
+        with settle() if settle else nullcontext():
+            _act(agent, rows[first:], articles, listener, on_bytes)
+    return listener.changes
+
+
+def _articles(agent: Agent, resources: Sequence[Resource], store: Store) -> Articles:
+    names = {resource.artifact for resource in resources if isinstance(resource, Binary | Image)}
+    return Articles.of(store, names, agent.facts.architecture, zstd=agent.facts.zstd)
+
+
+def _require(node: str, resources: Sequence[Resource], states: Sequence[State]) -> None:
+    """Raise for what a node must have and does not have: everything at once, so that it is mended at once."""
+    failed = [(r, s) for r, s in zip(resources, states, strict=True) if isinstance(r, Require) and s["code"]]
+    if not failed:
+        return
+    seen = [f"{r.name}: {(s['out'].strip() or s['err'].strip())}" for r, s in failed]
+    problems = "; ".join(r.problem for r, _ in failed)
+    raise StepError(problems, node=node, hint="; ".join(r.hint for r, _ in failed), evidence="\n".join(seen))
+
+
+def _compare(resources: Sequence[Resource], states: Sequence[State], articles: Articles) -> list[_Row]:
+    touched = Touched()
+    rows = []
+    for resource, state in zip(resources, states, strict=True):
+        change = judge(resource, state, touched, articles)
+        rows.append(_Row(resource, state, change, must_act(resource, state, change, touched)))
+        touched.note(resource, change)
+    return rows
+
+
+def _trailing_waits(resources: Sequence[Resource]) -> int:
+    count = 0
+    for resource in reversed(resources):
+        if not isinstance(resource, Wait):
+            break
+        count += 1
+    return count
+
+
+def _act(
+    agent: Agent,
+    rows: Sequence[_Row],
+    articles: Articles,
+    listener: _Listener,
+    on_bytes: Callable[[int], None] | None,
+) -> None:
+    """Do what there is to do, in one exchange; what is as it should be is reported in its place."""
+    waiting = list(rows)
+
+    def pass_idle() -> None:
+        while waiting and not waiting[0].act:
+            listener.note(waiting.pop(0).change)
+
+    def done(event: dict[str, Any]) -> None:
+        listener.note(_happened(waiting.pop(0).change, event))
+        pass_idle()
+
+    pass_idle()
+    busy = [row for row in waiting if row.act]
+    if busy:
+        ops = [operation(row.resource, row.state, articles) for row in busy]
+        payloads = [p for row in busy if (p := payload(row.resource, row.state, articles)) is not None]
+        agent.act(ops, payloads, on_done=done, on_bytes=on_bytes)
+
+
+def _happened(planned: Change, event: dict[str, Any]) -> Change:
+    """Return what was done: the agent's word counts, the diff is from the comparison."""
+    action = Action(event["action"])
+    if action is Action.UNCHANGED:
+        return Change(resource=planned.resource, action=action, seconds=event["seconds"])
+    return replace(
+        planned,
+        action=action,
+        before=event["before"] or planned.before,
+        after=event["after"] or planned.after,
+        seconds=event["seconds"],
+    )

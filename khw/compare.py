@@ -1,0 +1,323 @@
+"""
+A resource and its state on a node, compared: what would be done, and what the node is asked to do.
+
+Pure: no node is touched here. `spec` is what the agent is asked to look at, `judge` compares, `operation` and `payload`
+are what the agent is sent.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import unified_diff
+from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
+
+from khw.changes import Action, Change
+from khw.client import Payload
+from khw.resources import (
+    Absent,
+    Binary,
+    Command,
+    Content,
+    Directory,
+    File,
+    Image,
+    Manifest,
+    Package,
+    Require,
+    Resource,
+    Unit,
+    Wait,
+)
+from khw.secret import Secret
+
+if TYPE_CHECKING:
+    from khw.artifacts.store import Artifact, Form, Store
+
+State: TypeAlias = Mapping[str, Any]
+
+SUPERUSER = "root:root"
+SQUEEZED = 64 << 10  # contents from this size on go compressed
+DIFF_LIMIT = 256 << 10
+SHOWN = 12  # digits of a digest that people see
+PACKAGE_TIMEOUT = 300.0
+IMAGE_TIMEOUT = 300.0
+
+
+@dataclass(slots=True)
+class Touched:
+    """What was, or would be, changed so far on this node in this phase."""
+
+    paths: set[str] = field(default_factory=set)
+    anything: bool = False
+
+    def note(self, resource: Resource, change: Change) -> None:
+        """Add a change."""
+        if change.changed:
+            self.anything = True
+            if isinstance(resource, File | Binary | Absent):
+                self.paths.add(resource.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Articles:
+    """The artifacts that resources name, for one node's architecture."""
+
+    store: Store
+    form: Form
+    found: Mapping[str, Artifact]
+
+    @classmethod
+    def of(cls, store: Store, names: set[str], architecture: str, *, zstd: bool) -> Articles:
+        """Get them all from the store."""
+        found = {name: store.get(name, architecture=architecture) for name in sorted(names)}
+        return cls(store, "zstd" if zstd else "gzip", found)
+
+    def sha256(self, name: str) -> str:
+        """Return an artifact's digest."""
+        return self.found[name].sha256
+
+    def payload(self, name: str) -> Payload:
+        """Return an artifact's content, compressed."""
+        return Payload(lambda: self.store.compressed(self.found[name], self.form).open("rb"), self.form)
+
+
+def unit_name(name: str) -> str:
+    """Return a unit's full name."""
+    return name if "." in name else f"{name}.service"
+
+
+def spec(resource: Resource, articles: Articles) -> dict[str, Any]:  # noqa: PLR0911 - one return a kind
+    """Return what the agent has to look at."""
+    match resource:
+        case Directory() | Absent():
+            return {"kind": "directory" if isinstance(resource, Directory) else "absent", "path": resource.path}
+        case File():
+            data = content_bytes(resource.content)
+            text = not isinstance(resource.content, Secret) and len(data) <= DIFF_LIMIT
+            return {"kind": "file", "path": resource.path, "sha256": digest(data), "text": text}
+        case Binary():
+            return {"kind": "file", "path": resource.path, "sha256": articles.sha256(resource.artifact), "text": False}
+        case Image():
+            return {"kind": "image", "reference": resource.reference}
+        case Package():
+            return {"kind": "package", "provides": resource.provides}
+        case Unit():
+            return {
+                "kind": "unit",
+                "name": unit_name(resource.name),
+                "inputs": resource.inputs,
+                "sha256": digest(resource.content.encode()),
+                "text": True,
+            }
+        case Command():
+            return {"kind": "command", "unless": resource.unless, "env": resource.env}
+        case Wait():
+            return {"kind": "wait", "argv": resource.argv, "expect": resource.expect}
+        case Manifest():
+            return {"kind": "manifest", "kubeconfig": resource.kubeconfig, "documents": resource.documents}
+        case Require():
+            return {"kind": "require", "argv": resource.argv}
+        case _:
+            assert_never(resource)
+
+
+def operation(resource: Resource, state: State, articles: Articles) -> dict[str, Any]:
+    """Return what the agent has to do; `payload` says whether bytes follow."""
+    op = spec(resource, articles) | {"id": resource.id, "payload": False}
+    match resource:
+        case Directory():
+            op |= {"mode": resource.mode, "owner": resource.owner}
+        case File() | Binary():
+            sent = payload(resource, state, articles)
+            op |= {"mode": resource.mode, "owner": _owner(resource), "payload": sent is not None}
+            op |= {"encoding": sent.encoding if sent else ""}
+        case Image():
+            op |= {"payload": True, "encoding": articles.form, "sha256": articles.sha256(resource.artifact)}
+            op |= {"timeout": IMAGE_TIMEOUT}
+        case Package():
+            op |= {"name": resource.name, "timeout": PACKAGE_TIMEOUT}
+        case Unit():
+            op |= {"content": resource.content, "enabled": resource.enabled, "running": resource.running}
+            op |= {"block": resource.block, "timeout": resource.timeout}
+        case Command():
+            op |= {"argv": resource.argv, "timeout": resource.timeout, "payload": resource.stdin is not None}
+        case Wait():
+            unit = unit_name(resource.unit) if resource.unit else ""
+            op |= {"timeout": resource.timeout, "interval": resource.interval, "unit": unit}
+        case Manifest():
+            op |= {"timeout": resource.timeout}
+        case Absent() | Require():
+            pass
+        case _:
+            assert_never(resource)
+    return op
+
+
+def payload(  # noqa: PLR0911 - one return a kind
+    resource: Resource, state: State, articles: Articles
+) -> Payload | None:
+    """Return the bytes that go with the operation."""
+    match resource:
+        case File():
+            data = content_bytes(resource.content)
+            if state.get("sha256") == digest(data):
+                return None
+            if len(data) < SQUEEZED:
+                return Payload.of(data)
+            return Payload(Payload.of(gzip.compress(data, 1)).open, "gzip")
+        case Binary():
+            same = state.get("sha256") == articles.sha256(resource.artifact)
+            return None if same else articles.payload(resource.artifact)
+        case Image():
+            return articles.payload(resource.artifact)
+        case Command():
+            return None if resource.stdin is None else Payload.of(content_bytes(resource.stdin))
+        case _:
+            return None
+
+
+def judge(resource: Resource, state: State, touched: Touched, articles: Articles) -> Change:  # noqa: PLR0911 - one a kind
+    """Return what there is to do, as the Change that it would be."""
+    match resource:
+        case Directory():
+            return _directory(resource, state)
+        case File():
+            return _file(resource, state, digest(content_bytes(resource.content)))
+        case Binary():
+            return _file(resource, state, articles.sha256(resource.artifact))
+        case Absent():
+            gone = state["kind"] == "absent"
+            return _change(resource, Action.UNCHANGED if gone else Action.REMOVED, state["kind"], "absent")
+        case Image():
+            return _image(resource, state, articles.sha256(resource.artifact))
+        case Package():
+            there = state["present"]
+            return _change(resource, Action.UNCHANGED if there else Action.CREATED, "" if there else "absent")
+        case Unit():
+            return _unit(resource, state, touched)
+        case Command():
+            return _change(resource, Action.UNCHANGED if state["code"] == 0 else Action.RAN)
+        case Manifest():
+            return _manifest(resource, state)
+        case Wait() | Require():
+            return _change(resource, Action.UNCHANGED)
+        case _:
+            assert_never(resource)
+
+
+def must_act(resource: Resource, state: State, change: Change, touched: Touched) -> bool:
+    """Whether the node has something to do, or must look again: what was true may not be so after other changes."""
+    if isinstance(resource, Wait):
+        return touched.anything or not state["true"]
+    return change.changed or (isinstance(resource, Command) and touched.anything)
+
+
+def content_bytes(content: Content) -> bytes:
+    """Return the bytes of a content."""
+    if isinstance(content, Secret):
+        return content.reveal()
+    return content.encode() if isinstance(content, str) else content
+
+
+def digest(data: bytes) -> str:
+    """Return the sha256 of bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _owner(resource: File | Binary) -> str:
+    return resource.owner if isinstance(resource, File) else SUPERUSER
+
+
+def _change(resource: Resource, action: Action, before: str = "", after: str = "", diff: str = "") -> Change:
+    same = action is Action.UNCHANGED
+    return Change(
+        resource=resource.id,
+        action=action,
+        before="" if same else before,
+        after="" if same else after,
+        diff="" if same else diff,
+    )
+
+
+def _directory(resource: Directory, state: State) -> Change:
+    wanted = _rights(resource.mode, resource.owner)
+    if state["kind"] == "absent":
+        return _change(resource, Action.CREATED, "absent", wanted)
+    found = _rights(state["mode"], state["owner"]) if state["kind"] == "directory" else state["kind"]
+    return _change(resource, Action.UNCHANGED if found == wanted else Action.UPDATED, found, wanted)
+
+
+def _file(resource: File | Binary, state: State, sha256: str) -> Change:
+    secret = isinstance(resource, File) and isinstance(resource.content, Secret)
+    after = "secret" if secret else f"sha256:{sha256[:SHOWN]}"
+    if state["kind"] == "absent":
+        return _change(resource, Action.CREATED, "absent", after)
+    if state.get("sha256") != sha256:
+        before = "another secret" if secret else f"sha256:{state.get('sha256', state['kind'])[:SHOWN]}"
+        return _change(resource, Action.UPDATED, before, after, _diff_of(resource, state))
+    wanted, found = _rights(resource.mode, _owner(resource)), _rights(state["mode"], state["owner"])
+    return _change(resource, Action.UNCHANGED if found == wanted else Action.UPDATED, found, wanted)
+
+
+def _diff_of(resource: File | Binary, state: State) -> str:
+    if isinstance(resource, Binary) or isinstance(resource.content, Secret) or state.get("text") is None:
+        return ""
+    try:
+        return _diff(resource.path, state["text"], content_bytes(resource.content).decode())
+    except UnicodeDecodeError:
+        return ""
+
+
+def _image(resource: Image, state: State, sha256: str) -> Change:
+    if not state["present"]:
+        return _change(resource, Action.CREATED, "absent", f"sha256:{sha256[:SHOWN]}")
+    same = state["sha256"] == sha256
+    before = f"sha256:{state['sha256'][:SHOWN]}" if state["sha256"] else "present"
+    return _change(resource, Action.UNCHANGED if same else Action.UPDATED, before, f"sha256:{sha256[:SHOWN]}")
+
+
+def _unit(resource: Unit, state: State, touched: Touched) -> Change:
+    file, active = state["file"], state["active"]
+    same = file.get("sha256") == digest(resource.content.encode()) and file.get("mode") == 0o644
+    diff = _diff(unit_name(resource.name), file["text"], resource.content) if file.get("text") is not None else ""
+    if not resource.running:
+        quiet = active in ("inactive", "failed") and same and state["enabled"] is resource.enabled
+        return _change(resource, Action.UNCHANGED if quiet else Action.UPDATED, active, "inactive", diff)
+    if file["kind"] == "absent":
+        return _change(resource, Action.CREATED, "absent", "active")
+    if not _up(resource, state):
+        return _change(resource, Action.STARTED, active, "active", diff)
+    stale = sorted({*state["stale"], *touched.paths.intersection(resource.inputs)})
+    if stale or not same:
+        return _change(resource, Action.RESTARTED, active, "active", diff)
+    return _change(
+        resource, Action.UNCHANGED if state["enabled"] is resource.enabled else Action.UPDATED, active, active
+    )
+
+
+def _up(resource: Unit, state: State) -> bool:
+    if state["active"] == "activating":
+        return not resource.block and state["sub"] != "auto-restart"
+    return state["active"] in ("active", "reloading")
+
+
+def _manifest(resource: Manifest, state: State) -> Change:
+    if state["code"] == 0:
+        return _change(resource, Action.UNCHANGED)
+    lines = state["out"].splitlines() if state["code"] == 1 else []
+    removed = any(line.startswith("-") and not line.startswith("---") for line in lines)
+    return _change(resource, Action.UPDATED if removed else Action.CREATED, diff="\n".join(lines))
+
+
+def _rights(mode: int, owner: str) -> str:
+    return f"mode {mode:04o} {owner}"
+
+
+def _diff(path: str, before: str, after: str) -> str:
+    lines = unified_diff(
+        before.splitlines(), after.splitlines(), f"{path} (on the node)", f"{path} (wanted)", lineterm=""
+    )
+    return "\n".join(lines)
