@@ -58,10 +58,13 @@ class Store:
         cache_dir: Path | None = None,
         *,
         lock: Lock | None = None,
+        upstream: str = "",
     ) -> None:
+        """Take `upstream` in place of the projects' own sites: https://HOST/PATH is asked of UPSTREAM/HOST/PATH."""
         self.lock = lock or lock_file.shipped()
         self.cache = Cache(cache_dir or default_directory())
         self.from_cache = "cache" in sources
+        self._upstream = upstream
         self._sources = [self._source(name, mirror) for name in sources if name != "cache"]
         self._known: dict[tuple[str, str], Artifact] = {}
         self._locks: dict[tuple[str, str], threading.Lock] = {}
@@ -159,7 +162,7 @@ class Store:
         if name == "upstream":
             from khw.artifacts.upstream import Upstream
 
-            return Upstream(self.cache)
+            return Upstream(self.cache, self._upstream)
         if name == "mirror":
             from khw.artifacts.mirror import Mirror
 
