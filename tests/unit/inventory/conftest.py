@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,13 +15,8 @@ from khw.errors import LabError
 from khw.inventory import provider_for
 from khw.inventory.gcp import GcpProvider
 from khw.inventory.gcp_clients import Api
-from khw.lab.api.app import application
-from khw.lab.api.operations import Operations
-from khw.lab.api.project import Project
-from khw.lab.api.service import Service
-from khw.lab.api.table import KINDS
+from khw.lab import daemon
 from khw.lab.backend import Health, MachineState
-from khw.lab.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -96,23 +91,32 @@ class Names:
 
 
 class Lab:
-    """The API on a loopback port, and the backend behind it."""
+    """The lab's API on a loopback port, and the backend behind it."""
 
     def __init__(self, state: Path) -> None:
         self.backend = Names()
-        self.project = Project(PROJECT, State(state), self.backend, IPv4Network("127.249.0.0/24"))
-        self.project.kinds = KINDS
-        self.operations = Operations(self.project)
-        app = application(Service(self.project, self.operations))
-        self.server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none", lifespan="off"))
-        self.socket = self.server.config.bind_socket()
-        self.socket.listen(64)  # what connects from now on waits until the server is up
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]})
+        self._lab = daemon.Lab("unit", state, "127.249.0.2", self.backend)
+        self.project = self._lab.project
+        config = uvicorn.Config(self._lab.application, port=0, log_config=None, ws="none", lifespan="off")
+        self._server = daemon.LabServer(config, self._lab.operations)
+        self._socket = config.bind_socket()
+        self._socket.listen(64)  # what connects from now on waits until the server is up
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
+
+    def __enter__(self) -> Lab:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.handle_exit(signal.SIGTERM, None)
+        self._thread.join()
+        self._lab.close()
+        self._socket.close()
 
     @property
     def endpoint(self) -> str:
         """Where it answers."""
-        return f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
 
     def spec(self, **changes: object) -> Spec:
         """Return a cluster of one controller and two workers in this project."""
@@ -142,13 +146,5 @@ class Lab:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    it = Lab(tmp_path / "state.json")
-    it.thread.start()
-    try:
+    with Lab(tmp_path) as it:
         yield it
-    finally:
-        it.operations.release()
-        it.server.should_exit = True
-        it.thread.join()
-        it.operations.close()
-        it.socket.close()

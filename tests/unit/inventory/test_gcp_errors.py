@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,7 +36,7 @@ def refusal(code: int, message: str, reason: str) -> tuple[int, dict[str, Any]]:
 
 
 @contextmanager
-def always(code: int, body: dict[str, Any]) -> Iterator[Provider]:
+def always(code: int, body: dict[str, Any], port: int = 0) -> Iterator[Provider]:
     """Serve the same answer to every request, and give a provider that asks there."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -52,7 +54,7 @@ def always(code: int, body: dict[str, Any]) -> Iterator[Provider]:
         def log_message(self, *_: object) -> None:
             """Keep the test's output clean."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -157,6 +159,20 @@ def test_an_operation_that_does_not_end_in_time_is_told() -> None:
     with pytest.raises(OperationError, match="did not end within 0 s") as caught:
         finish(api, running, "creating it")
     assert "timeouts.cloud" in caught.value.hint
+
+
+def test_an_api_that_goes_away_during_a_wait_may_come_back() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    api = Api(Gcp(project="mine", endpoint=f"http://127.0.0.1:{port}", credentials="anonymous"), timeout=20)
+    running = compute_v1.Operation(name="operation-1", status="RUNNING")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(finish, api, running, "creating it")
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.7)
+        with always(200, {"name": "operation-1", "status": "DONE"}, port=port):
+            assert waiting.result(timeout=15).status == compute_v1.Operation.Status.DONE
 
 
 def test_errors_of_several_jobs_are_told_together_and_what_needs_them_is_not_begun() -> None:

@@ -10,13 +10,17 @@ from nornir import InitNornir
 from nornir.core.filter import F
 
 from khw.cluster import Cluster, Node, Role, Spec
+from khw.clusterfile import load, template
 from khw.connection import KhwConnection
 from khw.errors import UnreachableError
+from khw.inventory import provider_for
 from khw.inventory.plugin import inventory_of, known_hosts
 from khw.workspace import Workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from .conftest import Lab
 
 FILE = """\
 name: mine
@@ -33,7 +37,9 @@ static:
       host_keys: [ssh-ed25519 AAAA]
 """
 
+PROJECT = "khw-unit"
 KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
+KEY_LINE = f"ssh-ed25519 {KEY}"
 
 
 def a_node(name: str, role: Role = Role.WORKER, port: int = 22, host: str = "192.0.2.9") -> Node:
@@ -63,6 +69,19 @@ def test_a_nornir_script_that_knows_only_the_plugins_name_gets_the_hosts(tmp_pat
     assert (host.hostname, host.port, host.username) == ("192.0.2.20", 2222, "khw")
     assert host["internal_ip"] == "192.0.2.20"
     assert host["pod_cidr"] == "10.200.0.0/24"
+
+
+def test_a_cluster_in_a_project_is_an_inventory_too(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "khw.yaml"
+    file.write_text(template(project=PROJECT, endpoint=lab.endpoint, name="unit"))
+    provider_for(load(file), KEY_LINE).ensure_compute()
+    nornir = InitNornir(inventory={"plugin": "khw", "options": {"cluster_file": str(file)}}, logging={"enabled": False})
+    assert sorted(nornir.filter(F(groups__contains="worker")).inventory.hosts) == ["worker-0", "worker-1", "worker-2"]
+    host = nornir.inventory.hosts["worker-2"]
+    assert host.hostname == host["external_ip"] == lab.backend.specs["worker-2"].external_ip
+    assert (host["pod_cidr"], host["zone"]) == ("10.200.2.0/24", "us-west1-c")
+    known = (tmp_path / ".khw" / "unit" / "known_hosts").read_text()
+    assert f"{host.hostname} ssh-ed25519 " in known
 
 
 def test_netmiko_gets_the_clusters_key_and_trusts_only_the_published_host_keys(tmp_path: Path) -> None:
