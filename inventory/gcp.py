@@ -32,53 +32,53 @@ class GcpProvider:
             raise UsageError("the cluster file has no section 'gcp'", hint="`khw init` writes one")
         self._spec = spec
         self._key = ssh_public_key
-        self._api = Api(spec.gcp, timeout=spec.timeouts.cloud)
+        self.api = Api(spec.gcp, timeout=spec.timeouts.cloud)
 
     def preflight(self) -> Sequence[CheckResult]:
         """Chapter 1: credentials, project, region, zone, machine types, images and quotas."""
-        return gcp_preflight.preflight(self._api, self._spec)
+        return gcp_preflight.preflight(self.api, self._spec)
 
     def ensure_compute(self, *, check: bool = False) -> Sequence[Change]:
         """Chapter 3: network, subnet, firewall rules, address and machines; no stopped machine is started."""
         self._refuse_strangers()
-        return ensure(self._api, gcp_compute.wanted(self._spec, self._api, self._key), check=check)
+        return ensure(self.api, gcp_compute.wanted(self._spec, self.api, self._key), check=check)
 
     def _refuse_strangers(self) -> None:
         """Name a machine that is labelled as the cluster's and is not in the file: khw never removes one itself."""
         planned = {machine.name for machine in self._spec.planned}
-        found = self._api.labelled(gcp_compute.CLUSTER_LABEL, self._spec.name)
+        found = self.api.labelled(gcp_compute.CLUSTER_LABEL, self._spec.name)
         strangers = [row for row in found if str(row.name) not in planned]
         if strangers:
             names = ", ".join(str(row.name) for row in strangers)
             raise DiffersError(
                 f"instance {names} is labelled as cluster {self._spec.name}'s and is not in the cluster file",
                 hint=f"raise the count again, or `gcloud compute instances delete {names.replace(',', '')} "
-                f"--zone {last(strangers[0].zone)} --project {self._api.gcp.project}`",
+                f"--zone {last(strangers[0].zone)} --project {self.api.gcp.project}`",
             )
 
     def discover(self) -> Cluster:
         """Return the cluster with its machines as they are now."""
-        return gcp_discovery.discover(self._api, self._spec)
+        return gcp_discovery.discover(self.api, self._spec)
 
     def ensure_load_balancer(self, cluster: Cluster, *, check: bool = False) -> Sequence[Change]:
         """Chapter 8: instance groups, health check, backend service, forwarding rule, the checkers' firewall rule."""
-        return gcp_balancer.ensure_balancer(self._api, cluster, check=check)
+        return gcp_balancer.ensure_balancer(self.api, cluster, check=check)
 
     def ensure_routes(self, cluster: Cluster, *, check: bool = False) -> Sequence[Change]:
         """Chapter 11: a route for each worker's pod CIDR."""
-        return gcp_routes.ensure_routes(self._api, cluster, check=check)
+        return gcp_routes.ensure_routes(self.api, cluster, check=check)
 
     def routes(self) -> Sequence[Route]:
         """Return the network's route table, default routes included."""
-        return gcp_routes.table(self._api, self._spec)
+        return gcp_routes.table(self.api, self._spec)
 
     def destroy(self, *, check: bool = False) -> Sequence[Change]:
         """Chapter 14: remove what the ensures made, each as soon as nothing uses it."""
-        return gcp_destroy.destroy(self._api, self._spec, check=check)
+        return gcp_destroy.destroy(self.api, self._spec, check=check)
 
     def leftovers(self) -> Sequence[str]:
         """Return what there is of the cluster in the project, with a word where khw did not make it."""
         return [
             row.id if row.ours else f"{row.id} (of this name, and not made by khw for this cluster)"
-            for row in gcp_destroy.find(self._api, self._spec)
+            for row in gcp_destroy.find(self.api, self._spec)
         ]

@@ -45,6 +45,7 @@ class Api:
     def __init__(self, gcp: Gcp, *, timeout: float) -> None:
         self.gcp = gcp
         self.timeout = timeout
+        self.stopped = threading.Event()  # Ctrl-C: nothing waits any more
         self._clients: dict[str, Any] = {}
         self._credentials: Any = None
         self._lock = threading.Lock()

@@ -71,7 +71,7 @@ def destroy(api: Api, spec: Spec, *, check: bool) -> list[Change]:
             Job(row, partial(_delete, api, row), tuple(user for user in rows if user.kind in USERS[row.kind]))
             for row in rows
         ]
-        seconds = dict(together(jobs))
+        seconds = dict(together(api, jobs))
     return [
         Change(
             resource=row.id,
@@ -97,7 +97,7 @@ def find(api: Api, spec: Spec) -> list[Found]:
         (kind, zone) for kind in USERS if kind is not INSTANCE for zone in (zones if kind.scope == "zone" else [""])
     ]
     jobs = [Job(place, partial(_of_kind, api, spec, *place)) for place in places]
-    found = together(jobs)
+    found = together(api, jobs)
     rows = [*machines, *(row for place in places for row in found[place])]
     order = list(USERS)
     return sorted(rows, key=lambda row: order.index(row.kind))

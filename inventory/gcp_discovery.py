@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -48,7 +47,7 @@ def discover(api: Api, spec: Spec) -> Cluster:
         )
     deadline = time.monotonic() + spec.timeouts.boot
     jobs = [Job(name, partial(_node, api, spec, row, deadline)) for name, row in found.items()]
-    nodes: dict[object, Node] = dict(together(jobs))
+    nodes: dict[object, Node] = dict(together(api, jobs))
     missing = [_missing(spec, machine) for machine in spec.planned if machine.name not in found]
     planned = [machine.name for machine in spec.planned]
     return Cluster(
@@ -113,9 +112,9 @@ def _booted(api: Api, row: Message, deadline: float) -> tuple[Message, tuple[str
     while True:
         if row.status == "RUNNING" and (keys := _host_keys(api, name, zone)):
             return row, keys
-        if row.status not in COMING or time.monotonic() > deadline:
+        if row.status not in COMING or api.stopped.is_set() or time.monotonic() > deadline:
             return row, ()
-        threading.Event().wait(POLL)
+        api.stopped.wait(POLL)
         row = api.get(INSTANCE, name, zone) or row
 
 

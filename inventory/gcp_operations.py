@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,7 +22,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_AT_ONCE = 48  # requests; an operation that is waited for holds one
-LONGEST_WAIT = 130.0  # the API itself answers a wait after two minutes
+LONGEST_WAIT = (
+    10.0  # seconds that one wait is left to the API (which answers after two minutes), so that Ctrl-C is quick
+)
 GRACE = 15.0  # how long an API that stopped answering in the middle of a wait may be away
 
 HINTS = {
@@ -47,7 +48,7 @@ class Job:
     after: Sequence[Hashable] = field(default_factory=tuple)
 
 
-def together(jobs: Iterable[Job]) -> dict[Hashable, Any]:
+def together(api: Api, jobs: Iterable[Job]) -> dict[Hashable, Any]:
     """
     Run all jobs at once, each as soon as those that it comes after are done; return their results.
 
@@ -64,6 +65,9 @@ def together(jobs: Iterable[Job]) -> dict[Hashable, Any]:
             needs = [futures[key] for key in job.after if key in futures]
             futures[job.key] = pool.submit(_after, needs, job.run)
         failures = [error for future in futures.values() if (error := future.exception())]
+    except BaseException:
+        api.stopped.set()  # Ctrl-C: what waits in a thread ends, or the process would wait for it
+        raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
     told = [error for error in failures if not isinstance(error, BlockedError)]
@@ -102,9 +106,9 @@ def begin(api: Api, client: str, method: str, request: Mapping[str, Any], doing:
         try:
             return api.start(client, method, request)
         except refusals.BadRequest as error:
-            if spoken(error)[1] != "resourceNotReady" or time.monotonic() > deadline:
+            if spoken(error)[1] != "resourceNotReady" or api.stopped.is_set() or time.monotonic() > deadline:
                 raise explain(doing, error, api.gcp) from None
-            threading.Event().wait(0.5)  # that operation was begun elsewhere: its name is not known here
+            api.stopped.wait(0.5)  # that operation was begun elsewhere: its name is not known here
 
 
 def finish(api: Api, operation: Message, doing: str) -> Message:
@@ -114,6 +118,8 @@ def finish(api: Api, operation: Message, doing: str) -> Message:
     silent_since: float | None = None
     while operation.status != done:
         left = deadline - time.monotonic()
+        if api.stopped.is_set():
+            raise OperationError(f"{doing}: interrupted; operation {operation.name} goes on without khw")
         if left <= 0:
             raise OperationError(
                 f"{doing}: operation {operation.name} did not end within {api.timeout:.0f} s",
@@ -123,11 +129,13 @@ def finish(api: Api, operation: Message, doing: str) -> Message:
             with explained(doing, api.gcp):
                 operation = _wait(api, operation, min(left, LONGEST_WAIT))
             silent_since = None
+            if operation.status != done:
+                api.stopped.wait(0.2)  # the API may answer a wait before its time, when it has much to do
         except _AwayError as error:
             silent_since = silent_since or time.monotonic()
             if time.monotonic() - silent_since > GRACE:
                 raise unanswered(doing, api.gcp, error.cause) from None
-            threading.Event().wait(0.5)  # nothing to wait on: the API is away
+            api.stopped.wait(0.5)  # nothing to wait on: the API is away
     if operation.error.errors:
         first = operation.error.errors[0]
         said = "; ".join(str(error.message or error.code) for error in operation.error.errors)

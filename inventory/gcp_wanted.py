@@ -55,14 +55,14 @@ def mark(cluster: str) -> str:
 
 def ensure(api: Api, wanted: Sequence[Wanted], *, check: bool) -> list[Change]:
     """Make what is missing, each as soon as what it needs is there; nothing at all if anything differs."""
-    seen = together([Job(row.id, partial(api.get, row.kind, row.name, row.zone)) for row in wanted])
+    seen = together(api, [Job(row.id, partial(api.get, row.kind, row.name, row.zone)) for row in wanted])
     differing = [row for row in wanted if seen[row.id] is not None and _differences(row, seen[row.id])]
     if differing:
         raise differs(api, [(row, seen[row.id]) for row in differing])
     missing = [row for row in wanted if seen[row.id] is None]
     seconds: dict[Any, float] = {}
     if not check:
-        seconds = together([Job(row.id, partial(_insert, api, row), row.after) for row in missing])
+        seconds = together(api, [Job(row.id, partial(_insert, api, row), row.after) for row in missing])
     return [
         Change(
             resource=row.id,

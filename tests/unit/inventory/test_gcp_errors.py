@@ -18,6 +18,7 @@ from khw.checks import Status
 from khw.cluster import Gcp, Spec
 from khw.errors import CredentialsError, OperationError, ProviderError
 from khw.inventory import provider_for
+from khw.inventory.gcp import GcpProvider
 from khw.inventory.gcp_clients import Api
 from khw.inventory.gcp_operations import Job, finish, together
 
@@ -187,6 +188,17 @@ def test_errors_of_several_jobs_are_told_together_and_what_needs_them_is_not_beg
         Job("c", partial(begun.append, "c"), after=("a",)),
         Job("d", partial(begun.append, "d"), after=("missing",)),
     ]
+    api = Api(Gcp(project="mine", endpoint="http://127.0.0.1:9", credentials="anonymous"), timeout=5)
     with pytest.raises(OperationError, match="a failed\nb failed"):
-        together(jobs)
+        together(api, jobs)
     assert begun == ["d"]
+
+
+def test_an_interrupted_wait_ends_soon() -> None:
+    with always(200, {"name": "operation-1", "status": "RUNNING"}) as provider, ThreadPoolExecutor(1) as pool:
+        assert isinstance(provider, GcpProvider)
+        api = provider.api
+        waiting = pool.submit(finish, api, compute_v1.Operation(name="operation-1", status="RUNNING"), "creating it")
+        api.stopped.set()
+        with pytest.raises(OperationError, match="interrupted; operation operation-1 goes on without khw"):
+            waiting.result(timeout=5)
