@@ -1,0 +1,168 @@
+"""Firewall rules of a VPC as nftables rules of its router: stateful, deny ingress and allow egress by default."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from ipaddress import IPv4Network, collapse_addresses, ip_network
+from typing import TYPE_CHECKING
+
+from khw.lab.guest import RESOLVER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from khw.lab.backend import Attachment, Firewall, NetworkState, Traffic
+
+ANYWHERE = IPv4Network("0.0.0.0/0")
+PROBER = "35.191.0.1"  # of Google's range of health checkers: checks need a firewall rule here too
+NUMBERS = {"ipip": "4", "esp": "50", "ah": "51"}
+
+
+def interface(machine: str) -> str:
+    """Return the name of a machine's interface on the router, within Linux's 15 characters."""
+    return "m-" + hashlib.sha256(machine.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A firewall rule as it applies to one machine: its tags are resolved to addresses."""
+
+    peers: tuple[IPv4Network, ...]  # sources, or destinations of an egress rule; never empty
+    traffic: tuple[Traffic, ...]
+    allow: bool
+
+
+def rules_of(state: NetworkState, machine: Attachment, direction: str) -> tuple[Rule, ...]:
+    """Return the rules for a machine in the order that they are tried: by priority, deny before allow."""
+    applying = [
+        rule
+        for rule in state.firewalls
+        if rule.network == machine.network
+        and rule.direction == direction
+        and (not rule.target_tags or set(rule.target_tags) & set(machine.tags))
+    ]
+    applying.sort(key=lambda rule: (rule.priority, rule.action == "allow", rule.name))
+    found = (Rule(_peers(rule, state), rule.traffic, rule.action == "allow") for rule in applying)
+    return tuple(rule for rule in found if rule.peers)
+
+
+def _peers(rule: Firewall, state: NetworkState) -> tuple[IPv4Network, ...]:
+    ranges = rule.source_ranges if rule.direction == "INGRESS" else rule.destination_ranges
+    tagged = [
+        f"{peer.internal_ip}/32"
+        for peer in state.attachments
+        if peer.network == rule.network and set(peer.tags) & set(rule.source_tags)
+    ]
+    if not ranges and not rule.source_tags:
+        return (ANYWHERE,)
+    networks = [ip_network(text) for text in (*ranges, *tagged)]
+    return tuple(collapse_addresses(n for n in networks if isinstance(n, IPv4Network)))
+
+
+def render(state: NetworkState) -> str:
+    """Return the whole ruleset; loading it replaces the one before in one step."""
+    lines = ["add table inet khw", "delete table inet khw", "table inet khw {"]
+    for machine in state.attachments:
+        lines += _machine_chains(state, machine)
+    known = [interface(machine.machine) for machine in state.attachments]
+    lines += [
+        "  chain forward {",
+        "    type filter hook forward priority filter; policy drop;",
+        "    ct state established,related accept",
+        *_jump("iifname", "from", "jump", known),
+        *_jump("oifname", "to", "goto", known),
+        "  }",
+        "  chain input {",
+        "    type filter hook input priority filter; policy drop;",
+        "    ct state established,related accept",
+        '    iifname "lo" accept',
+        "    meta l4proto icmp accept",
+        f"    ip daddr {RESOLVER} meta l4proto {{ tcp, udp }} th dport 53 accept",
+        *_jump("iifname", "from", "jump", known),
+        *_balancers(state),
+        "    reject with icmp type admin-prohibited",
+        "  }",
+        "  chain output {",
+        "    type filter hook output priority filter; policy accept;",
+        "    ct state established,related accept",
+        f"    ip saddr {PROBER} jump probe",
+        "  }",
+        "  chain probe {",
+        *_jump("oifname", "rules", "goto", known),
+        "  }",
+        "}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _jump(key: str, prefix: str, verb: str, interfaces: Iterable[str]) -> list[str]:
+    pairs = ", ".join(f'"{name}" : {verb} {prefix}-{name}' for name in interfaces)
+    return [f"    {key} vmap {{ {pairs} }}"] if pairs else []
+
+
+def _balancers(state: NetworkState) -> list[str]:
+    addresses = sorted({balancer.address for balancer in state.load_balancers})
+    return [f"    ip daddr {{ {', '.join(addresses)} }} accept"] if addresses else []
+
+
+def _machine_chains(state: NetworkState, machine: Attachment) -> list[str]:
+    name = interface(machine.machine)
+    own = ", ".join(filter(None, (machine.internal_ip, machine.external_ip)))
+    neighbours = ", ".join(
+        f'"{interface(peer.machine)}"' for peer in state.attachments if peer.network == machine.network
+    )
+    spoofed = [] if machine.can_ip_forward else [f"    ip saddr != {{ {own} }} drop"]
+    strange = [] if machine.can_ip_forward else [f"    ip daddr != {{ {own} }} drop"]
+    return [
+        f"  chain from-{name} {{",
+        *spoofed,
+        *_rules(rules_of(state, machine, "EGRESS"), "ip daddr", allowed="return"),
+        "  }",
+        f"  chain rules-{name} {{",
+        *_rules(rules_of(state, machine, "INGRESS"), "ip saddr", allowed="accept"),
+        "    drop",
+        "  }",
+        f"  chain to-{name} {{",
+        f"    iifname != {{ {neighbours} }} drop",
+        *strange,
+        f"    goto rules-{name}",
+        "  }",
+    ]
+
+
+def _rules(rules: Sequence[Rule], key: str, *, allowed: str) -> list[str]:
+    lines = []
+    for rule in rules:
+        peers = "" if ANYWHERE in rule.peers else f"{key} {{ {', '.join(map(str, rule.peers))} }} "
+        verdict = allowed if rule.allow else "drop"
+        lines += [f"    {peers}{match}{verdict}" for match in map(_match, rule.traffic)]
+    return lines
+
+
+def _match(traffic: Traffic) -> str:
+    if traffic.protocol == "all":
+        return ""
+    protocol = NUMBERS.get(traffic.protocol, traffic.protocol)
+    ports = merged_ports(traffic.ports)
+    if not ports:
+        return f"meta l4proto {protocol} "
+    texts = (str(low) if low == high else f"{low}-{high}" for low, high in ports)
+    return f"{protocol} dport {{ {', '.join(texts)} }} "
+
+
+def merged_ports(ports: Iterable[str]) -> tuple[tuple[int, int], ...]:
+    """Return port ranges in order, those that touch or overlap as one (nftables refuses overlaps)."""
+    merged: list[tuple[int, int]] = []
+    for low, high in sorted(port_range(port) for port in ports):
+        if merged and low <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        else:
+            merged.append((low, high))
+    return tuple(merged)
+
+
+def port_range(port: str) -> tuple[int, int]:
+    """Return the first and last port of "22" or "30000-32767"."""
+    low, _, high = port.partition("-")
+    return int(low), int(high or low)

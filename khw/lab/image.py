@@ -1,0 +1,171 @@
+"""
+The base images of the lab: Debian with systemd and sshd, made by mmdebstrap from the machine's own apt sources.
+
+An image's tag carries a hash of its recipe, so it is made once and again only when the recipe changes. Nothing that
+must differ from machine to machine (host keys, machine-id) is in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from khw.errors import LabError
+from khw.lab import guest
+from khw.lab.command import run
+from khw.lab.layout import exclusively
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+REPOSITORY = "localhost/khw-lab"
+DEFAULT = "debian-12"
+RELEASES = {"debian-12": "bookworm", "debian-13": "trixie"}
+PACKAGES = (
+    "systemd systemd-sysv dbus openssh-server sudo iproute2 iptables nftables conntrack socat ipset kmod procps "
+    "ca-certificates python3 zstd curl iputils-ping"
+).split()
+DEBIAN = "http://mirror.invalid/debian"
+SECURITY = "http://mirror.invalid/debian-security"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+KEPT_OPTIONS = ("Acquire::http::", "Acquire::https::", "Acquire::Check-", "Acquire::Retries")
+BUILD_TIMEOUT = 1200
+
+# Settings of the whole kernel (pid_max, protected links) are the host's to make, not a machine's.
+HOOKS = (
+    'chroot "$1" groupadd --system google-sudoers',
+    'rm -f "$1"/etc/ssh/ssh_host_* "$1"/usr/lib/sysctl.d/*.conf "$1"/etc/apt/apt.conf.d/99mmdebstrap',
+    ': >"$1/etc/machine-id"; rm -f "$1/var/lib/dbus/machine-id" "$1/etc/hostname"',
+)
+LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides what is in an image."""
+
+    name: str
+    release: str
+    packages: tuple[str, ...] = tuple(PACKAGES)
+    hooks: tuple[str, ...] = HOOKS
+    left_out: tuple[str, ...] = LEFT_OUT
+    overlay: bytes = b""
+
+    @property
+    def reference(self) -> str:
+        """The image's name and tag, with the hash of the recipe."""
+        text = json.dumps([self.release, self.packages, self.hooks, self.left_out])
+        digest = hashlib.sha256(text.encode() + self.overlay).hexdigest()
+        return f"{REPOSITORY}:{self.name}-{digest[:12]}"
+
+
+def recipe(name: str) -> Recipe:
+    """Return the recipe of an image by its Compute Engine name; LabError says which there are."""
+    release = RELEASES.get(name)
+    if release is None:
+        msg = f"the lab has no image {name!r}"
+        raise LabError(msg, hint="it has " + ", ".join(RELEASES))
+    return Recipe(name, release, overlay=guest.overlay())
+
+
+def ensure(name: str = DEFAULT, progress: Callable[[str], None] = lambda _: None) -> str:
+    """Return the reference of an image, which is made first if it is not there (about half a minute)."""
+    wanted = recipe(name)
+    with exclusively(f"image-{name}"):
+        if not _exists(wanted.reference):
+            progress(f"making the image {name} ({wanted.release}), once")
+            _build(wanted)
+            _remove_older(wanted)
+    return wanted.reference
+
+
+def _exists(reference: str) -> bool:
+    return bool(run(["podman", "images", "--quiet", reference]).strip())
+
+
+def sources(release: str, machine_sources: Sequence[str]) -> tuple[str, ...]:
+    """
+    Return apt lines for a release, from the mirrors that this machine uses.
+
+    `machine_sources` are lines "URI RELEASE ORIGIN" of its index files; another distribution's are of no use.
+    """
+    rows = [line.split() for line in machine_sources]
+    debian = [row for row in rows if len(row) == 3 and row[2].startswith("Debian")]
+    main = next((uri for uri, _, _ in debian if "security" not in uri), DEBIAN).rstrip("/")
+    security = next((uri for uri, _, _ in debian if "security" in uri), SECURITY).rstrip("/")
+    return (
+        f"deb [signed-by={KEYRING}] {main} {release} main",
+        f"deb [signed-by={KEYRING}] {main} {release}-updates main",
+        f"deb [signed-by={KEYRING}] {security} {release}-security main",
+    )
+
+
+def _machine_sources() -> list[str]:
+    return run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(ORIGIN)"]).splitlines()
+
+
+def _apt_options() -> list[str]:
+    """Return the machine's own proxy and verification settings."""
+    lines = run(["apt-config", "dump"]).splitlines()
+    return [line for line in lines if line.startswith(KEPT_OPTIONS) and '"";' not in line]
+
+
+def build_command(wanted: Recipe, lines: Sequence[str], options: Sequence[str], overlay: Path) -> list[str]:
+    """Return the mmdebstrap command that writes the image's tar to stdout."""
+    return [
+        "mmdebstrap",
+        "--variant=minbase",
+        "--quiet",
+        f"--include={','.join(wanted.packages)}",
+        *(f"--aptopt={option}" for option in options),
+        *(f"--dpkgopt=path-exclude={pattern}" for pattern in wanted.left_out),
+        *(f"--customize-hook={hook}" for hook in wanted.hooks),
+        f"--customize-hook=tar-in {overlay} /",
+        wanted.release,
+        "-",
+        *lines,
+    ]
+
+
+def _build(wanted: Recipe) -> None:
+    if not KEYRING.exists():
+        msg = f"{KEYRING} is missing, so Debian's packages cannot be checked"
+        raise LabError(msg, hint="apt-get install debian-archive-keyring")
+    with tempfile.TemporaryDirectory(prefix="khw-image-") as scratch, tempfile.TemporaryFile() as said:
+        overlay = Path(scratch, "overlay.tar")
+        overlay.write_bytes(wanted.overlay)
+        lines = sources(wanted.release, _machine_sources())
+        command = build_command(wanted, lines, _apt_options(), overlay)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said) as making:
+            change = ["--change", 'CMD ["/sbin/init"]', "--change", "STOPSIGNAL SIGRTMIN+3"]
+            taking = subprocess.run(
+                ["podman", "import", "--quiet", *change, "-", f"{wanted.reference}-unchecked"],
+                stdin=making.stdout,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                timeout=BUILD_TIMEOUT,
+                check=False,
+            )
+        failed = making.returncode or taking.returncode
+        if failed:
+            run(["podman", "rmi", "--force", f"{wanted.reference}-unchecked"], allow_failure=True)
+            said.seek(0)
+            text = said.read().decode(errors="replace").strip()[-1500:]
+            msg = f"the image {wanted.name} cannot be made: {text}"
+            raise LabError(msg, hint="the lab needs the machine's apt mirror to answer: apt-get update")
+    # Only now does it get its name: an image cut short never passes for a whole one.
+    run(["podman", "tag", f"{wanted.reference}-unchecked", wanted.reference])
+    run(["podman", "untag", wanted.reference, f"{wanted.reference}-unchecked"])
+
+
+def _remove_older(wanted: Recipe) -> None:
+    """Remove images of earlier recipes; one that a machine still uses stays."""
+    known = run(["podman", "images", "--format", "{{.Repository}}:{{.Tag}}", REPOSITORY]).split()
+    for reference in known:
+        if reference.startswith(f"{REPOSITORY}:{wanted.name}-") and reference != wanted.reference:
+            run(["podman", "rmi", reference], allow_failure=True)
