@@ -48,17 +48,24 @@ def write(
     ]
     rows = [_row(store, artifact) for artifact in artifacts]
     for artifact, row in zip(artifacts, rows, strict=True):
-        target = to / row["path"]
         with room_for(artifact.size, to, artifact.name):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(artifact.path, target)
-            target.chmod(0o755 if row["kind"] == "binary" else 0o644)
+            _copy(artifact.path, to / row["path"], 0o755 if row["kind"] == "binary" else 0o644)
         progress(f"{artifact.name} {artifact.version}: {megabytes(artifact.size)}")
     index = {"format": 1, "artifacts": rows}
     with room_for(0, to, "the index"):
         write_atomically(to / INDEX, json.dumps(index, indent=2).encode() + b"\n")
         write_atomically(to / SUMS, "".join(f"{row['sha256']}  {row['path']}\n" for row in rows).encode())
     return artifacts
+
+
+def _copy(source: Path, target: Path, mode: int) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.copyfile(source, target)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    target.chmod(mode)
 
 
 def _write_tar(

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 RECORD = "record.json"
 STAMP = ".checked"
+SCRATCH = ".scratch"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 SETTLED = 0.1  # seconds after which a further change of a file shows in its ctime, whatever the kernel's tick
 
@@ -85,12 +86,14 @@ def room_for(needed: int, directory: Path, what: str) -> Iterator[None]:
 
 
 def no_space(needed: int, directory: Path, what: str) -> SpaceError:
-    """Return the error for a disk that is full."""
+    """Return the error for a disk that is full; of a working directory, which is gone by then, it names the cache."""
+    if SCRATCH in directory.parts:
+        directory = Path(*directory.parts[: directory.parts.index(SCRATCH)])
     free = shutil.disk_usage(directory).free if directory.exists() else 0
     need = f"{needed:,} bytes are needed" if needed else "more is needed"
     return SpaceError(
         f"no space left for {what} in {directory}: {need}, {free:,} are free",
-        hint="make room there, or set KHW_CACHE to a directory on a larger disk",
+        hint="make room there, or take a directory on a larger disk (for the cache: KHW_CACHE)",
     )
 
 
@@ -187,7 +190,7 @@ class Cache:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """Make a directory beside the kept files to work in; it goes when the work ends, or its process does."""
-        base = self.root / ".scratch"
+        base = self.root / SCRATCH
         with room_for(0, self.root, "a working directory"), self.exclusive("scratch"):
             base.mkdir(parents=True, exist_ok=True)
             _clear_abandoned(base)
