@@ -46,7 +46,7 @@ class Phase:
     A step of the guide.
 
     `task` is what nodes with one of `roles` are to have; `once` means on one of them, whichever is healthy.
-    `operator` is what is done from the operator's side (cloud, certificates, kubectl).
+    `operator` is what is done from the operator's side (cloud, certificates, kubectl); nodes wait for it.
     """
 
     name: str
@@ -126,12 +126,19 @@ PHASES: tuple[Phase, ...] = (
         once=True,
     ),
     Phase(
+        name="runtime",
+        chapter=9,
+        title="swap off, containerd, runc, CNI, binaries, images",
+        roles=ON_WORKERS,
+        task=workers.prepare,
+    ),
+    Phase(
         name="workers",
         chapter=9,
-        title="containerd, runc, CNI, kubelet, kube-proxy",
+        title="kubelet and kube-proxy: the worker joins",
         roles=ON_WORKERS,
         task=workers.resources,
-        settle_needs=(Need("control-plane", CONTROLLER), Need("load-balancer")),
+        needs=(Need("control-plane", CONTROLLER), Need("load-balancer")),
     ),
     Phase(
         name="kubectl",

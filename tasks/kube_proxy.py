@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.resources import Binary, Directory, File, Unit
+from khw.resources import Directory, File, Unit
 from khw.tasks import units
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ SANDBOX: units.Options = {
 
 
 def kube_proxy(node: Node, cluster: Cluster) -> Iterator[Resource]:
-    """Yield kube-proxy, what it reads, and its unit."""
-    yield Binary(path="/usr/local/bin/kube-proxy", artifact="kube-proxy")
+    """Yield what kube-proxy reads, and its unit."""
     yield Directory(path=HOME)
     yield File(path=CONFIG, content=config(node, cluster))
     yield Unit(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.resources import Binary, Command, Directory, File, Unit
+from khw.resources import Command, Directory, File, Unit
 from khw.tasks import units
 from khw.tasks.containerd import SOCKET
 
@@ -22,8 +22,7 @@ CLIENT_CA = "/var/lib/kubernetes/ca.pem"
 
 
 def kubelet(node: Node, cluster: Cluster) -> Iterator[Resource]:
-    """Yield the kubelet, what it reads, and its unit."""
-    yield Binary(path="/usr/local/bin/kubelet", artifact="kubelet")
+    """Yield what the kubelet reads, and its unit."""
     yield Directory(path=HOME, mode=0o750)
     yield _resolver()
     yield File(path=CONFIG, content=config(node, cluster))
@@ -48,11 +47,7 @@ def config(node: Node, cluster: Cluster) -> str:
     Images are pushed by khw, not pulled, so none is ever collected (imageGCHighThresholdPercent: 100).
     """
     network = cluster.network
-    cgroup = (
-        "cgroupDriver: systemd\n"
-        if node.facts.cgroup == 2
-        else "cgroupDriver: cgroupfs\nfailCgroupV1: false\n"
-    )
+    cgroup = "cgroupDriver: systemd\n" if node.facts.cgroup == 2 else "cgroupDriver: cgroupfs\nfailCgroupV1: false\n"
     return f"""\
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration

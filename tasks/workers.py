@@ -1,7 +1,9 @@
 """
 Chapter 9: a worker: swap off, the kernel's settings, containerd, CNI, kubelet, kube-proxy.
 
-The order is that of the road to a ready node: the runtime is up while the larger binaries still come.
+In two phases. `prepare` needs no API server and runs beside the control plane. `resources` starts kubelet and
+kube-proxy, and waits until an API server answers: both start at once then, while a kubelet that met a closed door
+backs off for up to 20 s (docs/decisions/0016-verify.md).
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from khw.certs.pki import Pki
-
     from khw.cluster import Cluster, Node
     from khw.resources import Resource
 
@@ -36,22 +37,30 @@ PACKAGES = {
     "iptables": "iptables",
     "kmod": "modprobe",
 }
+BINARIES = ("kubelet", "kube-proxy", "kubectl")
 LATER_IMAGES = ("image-coredns", "image-agnhost")
 
 
-def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
-    """Yield a worker (chapter 9). Its certificates and kubeconfigs are chapters 4's and 5's."""
+def prepare(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
+    """Yield all that a worker has before it joins. The runtime is up while the larger binaries still come."""
+    del cluster, pki
     for name, provides in PACKAGES.items():
         yield Package(name=name, provides=provides)
     yield from swap()
     yield from kernel()
-    yield from runtime(node, lock.entry("image-pause").reference)
     yield from network(node)
-    yield from kubelet(node, cluster)
-    yield from kube_proxy(node, cluster)
-    yield Binary(path="/usr/local/bin/kubectl", artifact="kubectl")
+    yield from runtime(node, lock.entry("image-pause").reference)
+    for name in BINARIES:
+        yield Binary(path=f"/usr/local/bin/{name}", artifact=name)
     for artifact in LATER_IMAGES:
         yield Image(artifact=artifact, reference=lock.entry(artifact).reference)
+
+
+def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
+    """Yield kubelet and kube-proxy. Their certificates and kubeconfigs are chapters 4's and 5's."""
+    del pki
+    yield from kubelet(node, cluster)
+    yield from kube_proxy(node, cluster)
     yield ready(node, cluster)
 
 

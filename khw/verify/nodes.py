@@ -90,7 +90,7 @@ def judge_runtime(node: Node, context: Context, answers: Sequence[Completed]) ->
         subject="images",
         expected=", ".join(references),
         actual=f"missing: {', '.join(missing)}" if missing else "all there",
-        hint=f"khw run --phase workers --limit {node.name}; ctr -n k8s.io images ls",
+        hint=f"khw run --phase runtime --limit {node.name}; ctr -n k8s.io images ls",
     )
 
 
@@ -132,5 +132,5 @@ def judge_swap(node: Node, context: Context, answers: Sequence[Completed]) -> It
         ok=not devices and masked,
         expected=expected,
         actual=f"{seen}, {'and stays off' if masked else 'but swap.target is not masked'}",
-        hint=f"khw run --phase workers --limit {node.name}; cat /proc/swaps /etc/fstab",
+        hint=f"khw run --phase runtime --limit {node.name}; cat /proc/swaps /etc/fstab",
     )

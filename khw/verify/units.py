@@ -25,8 +25,9 @@ JOURNAL_LINES = 3
 
 def units(node: Node, context: Context) -> tuple[Unit, ...]:
     """Return the units that chapters 7, 8 and 9 give this node."""
-    tasks = (etcd, control_plane) if node.role is Role.CONTROLLER else (workers,)
-    wanted = (r for task in tasks for r in task.resources(context.seen(node), context.cluster, context.pki))
+    controller = node.role is Role.CONTROLLER
+    tasks = (etcd.resources, control_plane.resources) if controller else (workers.prepare, workers.resources)
+    wanted = (r for task in tasks for r in task(context.seen(node), context.cluster, context.pki))
     return tuple(resource for resource in wanted if isinstance(resource, Unit))
 
 
