@@ -176,7 +176,7 @@ class Agent:
             self.round_trips += 1
             limit = None if deadline is None else time.monotonic() + deadline
             try:
-                return self._converse(request, payloads, _Ears(on_event, on_data), limit)
+                return self._converse(request, payloads, _Ears(on_event, on_data), limit, SILENCE)
             except TimeoutError:
                 self.kill()
                 raise UnreachableError(
@@ -235,7 +235,7 @@ class Agent:
         payloads: Sequence[Payload],
         ears: _Ears,
         limit: float | None,
-        silence: float = SILENCE,
+        silence: float,
     ) -> dict[str, Any]:
         self._send(pack_message(self._exchanges, dict(request)), silence)
         ahead = _Ahead(frame for payload in payloads for frame in payload.frames(self._exchanges))

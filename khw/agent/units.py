@@ -85,9 +85,10 @@ def converge(node: Node, op: dict[str, Any]) -> Outcome:
             return Outcome(STARTED, active, "active")
         return Outcome(written, active, active)
     _launch(node, op, "restart" if active != "inactive" else "start")
+    after = "active" if op["block"] else "activating"
     if written == CREATED:
-        return Outcome(CREATED, "absent", "active")
-    return Outcome(RESTARTED if up else STARTED, active, "active" if op["block"] else "activating")
+        return Outcome(CREATED, "absent", after)
+    return Outcome(RESTARTED if up else STARTED, active, after)
 
 
 def journal(node: Node, name: str) -> str:
