@@ -91,6 +91,11 @@ class Balancer:
         for pid in self._processes():
             os.kill(pid, signal.SIGKILL)
 
+    @property
+    def runs(self) -> bool:
+        """Whether it serves."""
+        return self._serving() is not None
+
     def _serving(self) -> int | None:
         try:
             pid = int(self._pid_file.read_text())
@@ -197,9 +202,7 @@ def _balancer(
         yield from _checks(balancer, check, behind, netns)
 
 
-def _checks(
-    balancer: LoadBalancer, check: HealthCheck, behind: Sequence[Attachment], netns: str
-) -> Iterator[str]:
+def _checks(balancer: LoadBalancer, check: HealthCheck, behind: Sequence[Attachment], netns: str) -> Iterator[str]:
     yield f"backend check-{balancer.name}"
     yield f"    source {PROBER}"
     yield f"    timeout check {check.timeout}s"

@@ -111,7 +111,7 @@ def allocate(name: str) -> Layout:
             msg = f"no loopback block is free for lab {name!r}: {len(taken)} labs stand"
             raise LabError(msg, hint="khw lab down one of: " + ", ".join(lab.name for lab in every()))
         layout = Layout(name, free)
-        layout.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        layout.directory.mkdir(parents=True, exist_ok=True)
         write_atomically(layout.directory / "lab.json", json.dumps({"octet": free}).encode())
         return layout
 

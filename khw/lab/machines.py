@@ -32,6 +32,7 @@ MOST_PROCESSES = 32768
 STOP_SECONDS = 20
 REBOOTED = 129  # the exit status of a first process that asked for a reboot (SIGHUP, as the kernel says it)
 USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+LAB_USER = "lab"  # whom `khw lab ssh` logs in as
 KEY_TYPES = {"ed25519": "ssh-ed25519", "ecdsa": "ecdsa-sha2-nistp256"}
 
 
@@ -142,8 +143,12 @@ class Machine:
 
     def set_metadata(self, metadata: Mapping[str, str]) -> None:
         """Take over its ssh-keys: at once if it runs and has booted, else when it boots."""
+        self.layout.machines.mkdir(parents=True, exist_ok=True)
         self._metadata.mkdir(parents=True, exist_ok=True)
         lines = "".join(f"{user}:{key}\n" for user, key in ssh_keys(metadata.get("ssh-keys", "")))
+        own = self.layout.directory / "ssh_key.pub"
+        if own.exists():
+            lines += f"{LAB_USER}:{own.read_text().strip()}\n"
         file = self._metadata / "ssh-keys"
         if file.exists() and file.read_text() == lines:
             return

@@ -83,6 +83,11 @@ class Names:
         if not self._processes():
             self._start()
 
+    @property
+    def runs(self) -> bool:
+        """Whether it answers."""
+        return bool(self._processes())
+
     def end(self) -> None:
         """End the resolver."""
         for pid in self._processes():

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PROTOCOL = "200"  # marks the routes that are ours
 SETTINGS = (
     "net.ipv4.ip_forward=1",
+    "net.ipv4.icmp_ratelimit=0",  # every packet without a route is told so, at once
     "net.ipv4.conf.all.route_localnet=1",
     "net.ipv4.conf.all.send_redirects=0",
     "net.ipv4.conf.default.send_redirects=0",
@@ -145,7 +146,7 @@ class Router:
             *(f"addr del {address} dev lo" for address in sorted(present - wanted)),
         )
         shown = self._show("route", "show", "table", "main", "proto", PROTOCOL)
-        there = {route_line(row["dst"], row.get("gateway"), row["dev"], row.get("metric", 0)) for row in shown}
+        there = {route_line(r["dst"], r.get("gateway"), r["dev"], r.get("metric", 0), r.get("prefsrc")) for r in shown}
         needed = routes(self.state, self._links())
         self._batch(
             *(f"route del {line}" for line in sorted(there - needed)),
@@ -192,11 +193,13 @@ def routes(state: NetworkState, links: Iterable[str]) -> set[str]:
     links = set(links)
     lines = set()
     devices = {a.internal_ip: firewall.interface(a.machine) for a in state.attachments}
+    gateways = {(s.network, s.name): gateway(s.cidr) for s in state.subnets}
     for attachment in state.attachments:
         device = devices[attachment.internal_ip]
         if device not in links:
             continue
-        lines.add(route_line(attachment.internal_ip, None, device, 0))
+        source = gateways.get((attachment.network, attachment.subnet))
+        lines.add(route_line(attachment.internal_ip, None, device, 0, source))
         if attachment.external_ip:
             lines.add(route_line(attachment.external_ip, attachment.internal_ip, device, 0))
     for route in state.routes:
@@ -206,8 +209,9 @@ def routes(state: NetworkState, links: Iterable[str]) -> set[str]:
     return lines
 
 
-def route_line(dest: str, via: str | None, device: str, metric: int) -> str:
+def route_line(dest: str, via: str | None, device: str, metric: int, source: str | None = None) -> str:
     """Return a route as `ip route` takes it."""
     hop = f"via {via} " if via else ""
     onlink = " onlink" if via else ""
-    return f"{dest.removesuffix('/32')} {hop}dev {device} proto {PROTOCOL} metric {metric}{onlink}"
+    origin = f" src {source}" if source else ""
+    return f"{dest.removesuffix('/32')} {hop}dev {device} proto {PROTOCOL} metric {metric}{origin}{onlink}"
