@@ -6,6 +6,7 @@ Each step is `(run) -> changes`; `run` carries what the steps share. Chapters 1,
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
@@ -41,24 +42,27 @@ class Run:
         {},
     )  # reached, unreachable
     notice: Callable[[str], None] = lambda _text: None
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)  # lanes meet in the two below
     _cluster: Cluster | None = field(default=None, repr=False)
     _pki: Pki | None = field(default=None, repr=False)
 
     @property
     def cluster(self) -> Cluster:
         """The cluster, discovered at first use."""
-        if self._cluster is None:
-            self._cluster = self.provider.discover()
-        return self._cluster
+        with self._lock:
+            if self._cluster is None:
+                self._cluster = self.provider.discover()
+            return self._cluster
 
     @property
     def pki(self) -> Pki:
         """The cluster's authorities and certificates, made or loaded at first use."""
-        if self._pki is None:
-            from khw.certs.pki import load_or_issue
+        from khw.certs.pki import load_or_issue
 
-            self._pki = load_or_issue(self.workspace.pki, self.cluster)
-        return self._pki
+        with self._lock:
+            if self._pki is None:
+                self._pki = load_or_issue(self.workspace.pki, self.cluster, check=self.check)
+            return self._pki
 
 
 Step: TypeAlias = Callable[[Run], Iterable[Change]]

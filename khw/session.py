@@ -109,7 +109,7 @@ class Session:
             return list(smoke_test(context, disruptive=disruptive))
 
     def _agents(self) -> _Connected:
-        return _Connected(self.context())
+        return _Connected(self.context(check=True))  # checks make nothing on the operator's side
 
     def nodes(self) -> list[dict[str, str | None]]:
         """Return the machines as rows."""

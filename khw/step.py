@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from khw.apply import converge
 from khw.errors import KhwError, UnreachableError
 from khw.events import PhaseStarted, PhaseWaits, ResourceDone
-from khw.gates import Blocked, Board, Cancelled
+from khw.gates import Blocked, Board, Cancelled, Need
 from khw.report import OPERATOR, Outcome, PhaseResult
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from khw.changes import Change
     from khw.connection import Agent
     from khw.events import Sink
-    from khw.gates import Need
     from khw.operator import Run
     from khw.phases import Phase
 
@@ -85,7 +84,8 @@ class Step:
         )
 
     def _attempt(self) -> Outcome:
-        self._pass(self._phase.needs)
+        first = (Need(self._phase.name),) if self._phase.operator and self._host != OPERATOR else ()
+        self._pass((*first, *self._phase.needs))
         if self._phase.once and self._floor.board.claim(self._host, self._phase.name) != self._host:
             return Outcome.ELSEWHERE
         self._floor.emit(PhaseStarted(self._host, self._phase.name))
