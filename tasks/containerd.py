@@ -54,6 +54,8 @@ def config(node: Node, pause: str) -> str:
     cri = "plugins.'io.containerd.cri.v1"
     lines = [
         "version = 3",
+        # without it containerd runs on when its CRI part fails to start, and every pod fails later
+        "required_plugins = ['io.containerd.grpc.v1.cri']",
         "",
         f"[{cri}.images'.pinned_images]",
         f"  sandbox = '{pause}'",
@@ -98,7 +100,11 @@ def unit(node: Node) -> str:
 
 
 def bridge(node: Node) -> str:
-    """Return 10-bridge.conf: the node's pods on cnio0, with addresses of its pod CIDR."""
+    """
+    Return 10-bridge.conf: the node's pods on cnio0, with addresses of its pod CIDR.
+
+    hairpinMode, which the guide leaves out: without it a pod does not reach itself by way of a Service.
+    """
     return _conf(
         {
             "cniVersion": "1.0.0",
@@ -107,6 +113,7 @@ def bridge(node: Node) -> str:
             "bridge": "cnio0",
             "isGateway": True,
             "ipMasq": True,
+            "hairpinMode": True,
             "ipam": {
                 "type": "host-local",
                 "ranges": [[{"subnet": node.pod_cidr}]],

@@ -29,7 +29,12 @@ SETTINGS = {
     "net.bridge.bridge-nf-call-iptables": "1",
     "net.bridge.bridge-nf-call-ip6tables": "1",
     "net.ipv4.ip_forward": "1",
+    "fs.inotify.max_user_instances": "8192",
 }
+"""
+Beside the guide's: kubelet, containerd and every pod that watches a file share root's inotify instances, and 128 (the
+default) are soon gone: then the kubelet does not start ('inotify_init: too many open files').
+"""
 PACKAGES = {
     "socat": "socat",
     "conntrack": "conntrack",
