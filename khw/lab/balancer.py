@@ -189,7 +189,7 @@ def _balancer(
     for port in balancer.ports:
         yield f"    bind {balancer.address}:{port}"
         yield f"    bind {balancer.address}:{port} namespace {netns}"
-    yield from _gate(max(rules, key=len, default=()))  # one group: its machines have the same tags
+    yield from _gate(rules[0] if rules else ())  # machines of one group have the same tags
     yield f"    default_backend balancer-{balancer.name}"
     yield f"backend balancer-{balancer.name}"
     yield "    balance leastconn"

@@ -1,4 +1,4 @@
-"""Runs the host's tools (ip, nft, podman, haproxy …) for the lab; what fails becomes a LabError that says what they said."""
+"""Runs the host's tools (ip, nft, podman, haproxy …) for the lab; failure is a LabError with their last words."""
 
 from __future__ import annotations
 

@@ -95,14 +95,29 @@ FILES: dict[str, tuple[int, str]] = {
 }
 
 # Units that need hardware, a terminal or the host's kernel: they fail or take time in a machine of the lab.
-MASKED = (
-    "getty@tty1.service console-getty.service getty.target e2scrub_reap.service e2scrub_all.timer "
-    "apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer "
-    "dev-hugepages.mount sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount "
-    "sys-fs-fuse-connections.mount systemd-remount-fs.service "
-    "modprobe@configfs.service modprobe@fuse.service modprobe@dm_mod.service modprobe@drm.service "
-    "modprobe@efi_pstore.service modprobe@loop.service"
-).split()
+MASKED = [
+    "getty@tty1.service",
+    "console-getty.service",
+    "getty.target",
+    "e2scrub_reap.service",
+    "e2scrub_all.timer",
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "dpkg-db-backup.timer",
+    "fstrim.timer",
+    "dev-hugepages.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "sys-kernel-config.mount",
+    "sys-fs-fuse-connections.mount",
+    "systemd-remount-fs.service",
+    "modprobe@configfs.service",
+    "modprobe@fuse.service",
+    "modprobe@dm_mod.service",
+    "modprobe@drm.service",
+    "modprobe@efi_pstore.service",
+    "modprobe@loop.service",
+]
 
 
 def overlay() -> bytes:

@@ -26,10 +26,26 @@ if TYPE_CHECKING:
 REPOSITORY = "localhost/khw-lab"
 DEFAULT = "debian-12"
 RELEASES = {"debian-12": "bookworm", "debian-13": "trixie"}
-PACKAGES = (
-    "systemd systemd-sysv dbus openssh-server sudo iproute2 iptables nftables conntrack socat ipset kmod procps "
-    "ca-certificates python3 zstd curl iputils-ping"
-).split()
+PACKAGES = [
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "openssh-server",
+    "sudo",
+    "iproute2",
+    "iptables",
+    "nftables",
+    "conntrack",
+    "socat",
+    "ipset",
+    "kmod",
+    "procps",
+    "ca-certificates",
+    "python3",
+    "zstd",
+    "curl",
+    "iputils-ping",
+]
 DEBIAN = "http://mirror.invalid/debian"
 SECURITY = "http://mirror.invalid/debian-security"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")

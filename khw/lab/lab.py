@@ -141,8 +141,8 @@ def status(name: str = "default") -> LabStatus:
 def print_status(state: LabStatus) -> None:
     """Print a lab's status for a person."""
     lines = [f"lab {state.name}: project {state.project} at {state.endpoint}"]
-    for part in ("api", "router", "balancer", "resolver"):
-        lines.append(f"  {part:<10}{'up' if getattr(state, part) else 'down'}")
+    parts = ("api", "router", "balancer", "resolver")
+    lines += [f"  {part:<10}{'up' if getattr(state, part) else 'down'}" for part in parts]
     if state.machines:
         lines.append(f"  {'NAME':<20}{'STATUS':<12}{'INTERNAL_IP':<16}EXTERNAL_IP")
     for machine in state.machines:
