@@ -1,0 +1,66 @@
+"""What the API answers when it says no, in Google's shape and with Google's reasons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class ApiError(Exception):
+    """A refusal: HTTP status, Google's reason, and a message that names the thing."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+    def body(self) -> dict[str, Any]:
+        """Return the answer's JSON, as googleapis write it."""
+        detail = {"message": self.message, "domain": "global", "reason": self.reason}
+        return {"error": {"code": self.status, "message": self.message, "errors": [detail]}}
+
+
+class OperationError(Exception):
+    """An operation ends in an error: Google accepts the request and says no later. `code` is Google's."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def not_found(path: str) -> ApiError:
+    """Return the refusal for a resource that does not exist; `path` starts with projects/."""
+    return ApiError(404, "notFound", f"The resource '{path}' was not found")
+
+
+def already_exists(path: str) -> ApiError:
+    """Return the refusal for a name that is taken."""
+    return ApiError(409, "alreadyExists", f"The resource '{path}' already exists")
+
+
+def not_ready(path: str) -> ApiError:
+    """Return the refusal for a resource whose insert or delete is still going on."""
+    return ApiError(400, "resourceNotReady", f"The resource '{path}' is not ready")
+
+
+def in_use(kind: str, path: str, user: str) -> ApiError:
+    """Return the refusal to delete what something else stands on."""
+    message = f"The {kind} resource '{path}' is already being used by '{user}'"
+    return ApiError(400, "resourceInUseByAnotherResource", message)
+
+
+def invalid(field: str, value: object, why: str) -> ApiError:
+    """Return the refusal of a field's value."""
+    return ApiError(400, "invalid", f"Invalid value for field '{field}': '{value}'. {why}")
+
+
+def required(field: str) -> ApiError:
+    """Return the refusal of a request that leaves out a field."""
+    return ApiError(400, "required", f"Required field '{field}' not specified")
+
+
+def stale(what: str) -> ApiError:
+    """Return the refusal of a change that was made from an older version of the resource."""
+    message = f"Supplied fingerprint does not match current {what} fingerprint."
+    return ApiError(412, "conditionNotMet", message)
