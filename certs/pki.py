@@ -246,7 +246,8 @@ def _outdated(
     """Return why the certificate must be issued again, or ''."""
     if certificate.subject != subject(identity.common_name, identity.organization):
         return "another subject"
-    if set(_extension(certificate, x509.SubjectAlternativeName)) != set(alternative_names(identity)):
+    # More names are no reason: a stopped machine has no external address, and its absence restarts no API server.
+    if set(alternative_names(identity)) - set(_extension(certificate, x509.SubjectAlternativeName)):
         return "other names"
     if set(_extension(certificate, x509.ExtendedKeyUsage)) != set(purposes(identity)):
         return "other usages"

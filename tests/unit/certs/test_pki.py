@@ -150,6 +150,14 @@ def test_a_check_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "pki").exists()
 
 
+def test_a_stopped_machine_that_has_lost_its_external_address_issues_nothing(directory: Path) -> None:
+    whole = cluster()
+    load_or_issue(directory, whole)
+    stopped = replace(whole.node("controller-1"), external_ip=None, unreachable="its instance is TERMINATED")
+    nodes = tuple(stopped if node.name == stopped.name else node for node in whole.nodes)
+    assert not [c for c in load_or_issue(directory, replace(whole, nodes=nodes)).changes if c.changed]
+
+
 def test_another_address_issues_only_what_names_it(directory: Path) -> None:
     moved = cluster(api_address="198.51.100.200")
     assert changed(load_or_issue(directory, moved)) == {"certificate:kubernetes": Action.UPDATED}
