@@ -3,8 +3,8 @@ What the emulated API asks of real machines and a real network: the seam between
 
 The API keeps what a user asked for (its state); a `Backend` makes it so. Every call may block: the API calls
 them from worker threads, never two changes at once for the same machine, and never two `apply_network` at
-once. Every call is idempotent, since the daemon repeats them after a restart. What goes wrong is a `LabError`,
-whose text becomes the error of the API's operation.
+once. Every call is idempotent, since the daemon repeats them after a restart. What goes wrong is a
+`LabError`, whose text becomes the error of the API's operation.
 """
 
 from __future__ import annotations
