@@ -108,7 +108,7 @@ def kernel() -> Iterator[Resource]:
         unless=("test", "-d", "/proc/sys/net/bridge"),
     )
     yield File(path=SYSCTLS, content="".join(f"{name} = {value}\n" for name, value in SETTINGS.items()))
-    wanted = " && ".join(f'[ "$(sysctl -n {name})" = {value} ]' for name, value in SETTINGS.items())
+    wanted = " && ".join(f'[ "$(sysctl -n {name})" -ge {value} ]' for name, value in SETTINGS.items())
     yield Command(name="sysctls", argv=("sysctl", "--load", SYSCTLS), unless=("sh", "-c", wanted))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ NAMESPACE = "khw-verify"
 ECHO = "echo"
 PORT = 8080
 READY_SECONDS = 40.0
+SUSPECT_SECONDS = 5.0
 GONE_SECONDS = 60.0
 POLL_SECONDS = 0.5
 CONNECT_SECONDS = 2
@@ -42,6 +43,10 @@ class Bench:
     service_address: str
     node_port: int
 
+    def absent(self, *workers: str) -> str:
+        """Return why a check that needs the test pods of these workers does not apply; '' if it does."""
+        return next((f"no test pod on {name}" for name in workers if name not in self.pods), "")
+
     def execute(self, pod: Pod, *command: str) -> str:
         """Return what a command in a test pod prints; KubectlError if it fails."""
         return self.kubectl.run("exec", f"--namespace={NAMESPACE}", pod.name, "--", *command, timeout=20.0)
@@ -56,12 +61,16 @@ class Bench:
 
 
 @contextmanager
-def bench(kubectl: Kubectl, cluster: Cluster) -> Iterator[Bench]:
-    """Make the test pods, wait until each worker's is ready (or will not be), and take them away at the end."""
+def bench(kubectl: Kubectl, cluster: Cluster, suspects: Collection[str] = ()) -> Iterator[Bench]:
+    """
+    Make the test pods, wait until each worker's is ready (or will not be), and take them away at the end.
+
+    `suspects` are workers that other checks found broken, maybe meanwhile: they are waited for only a moment.
+    """
     try:
         _await_gone(kubectl)
         kubectl.run("apply", "--filename=-", stdin=manifest())
-        pods, missing = _await_pods(kubectl, {node.name for node in cluster.workers})
+        pods, missing = _await_pods(kubectl, {node.name for node in cluster.workers}, suspects)
         spec = kubectl.json("get", f"--namespace={NAMESPACE}", "service", ECHO)["spec"]
         yield Bench(
             kubectl=kubectl,
@@ -106,17 +115,20 @@ def _await_gone(kubectl: Kubectl) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _await_pods(kubectl: Kubectl, workers: set[str]) -> tuple[dict[str, Pod], dict[str, str]]:
+def _await_pods(
+    kubectl: Kubectl, workers: set[str], suspects: Collection[str]
+) -> tuple[dict[str, Pod], dict[str, str]]:
     """Poll until every worker has its pod, or those that have none are not Ready, or the time is over."""
-    deadline = time.monotonic() + READY_SECONDS
+    started = time.monotonic()
     while True:
         items = kubectl.json("get", "pods", f"--namespace={NAMESPACE}", f"--selector=app={ECHO}")["items"]
         pods = {pod.node: pod for item in items if (pod := ready_pod(item))}
         absent = workers - set(pods)
         if not absent:
             return pods, {}
-        late = time.monotonic() > deadline
-        if late or not absent & _ready_nodes(kubectl):
+        waited = time.monotonic() - started
+        hopeful = absent & _ready_nodes(kubectl) - (set(suspects) if waited > SUSPECT_SECONDS else set())
+        if waited > READY_SECONDS or not hopeful:
             return pods, {name: _why_missing(name, items) for name in absent}
         time.sleep(POLL_SECONDS)
 

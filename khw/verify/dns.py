@@ -49,12 +49,15 @@ def from_pods(context: Context, bench: Bench) -> Iterable[Finding]:
 
 
 def _resolve(bench: Bench, node: str, name: str) -> Finding:
-    reason = bench.missing.get(node) or bench.connect(bench.pods[node], f"{name}:443")
+    expected = "a pod here resolves the name and reaches it"
+    if absent := bench.absent(node):
+        return Finding(ok=None, node=node, subject=name, expected=expected, actual=absent)
+    reason = bench.connect(bench.pods[node], f"{name}:443")
     return Finding(
         ok=not reason,
         node=node,
         subject=name,
-        expected="a pod here resolves the name and reaches it",
+        expected=expected,
         actual=reason or "resolved and reached",
         hint=HINT,
     )

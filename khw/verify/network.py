@@ -68,16 +68,8 @@ def pod_to_pod(context: Context, bench: Bench) -> Iterable[Finding]:
 def _connect(bench: Bench, source: str, target: str) -> Finding:
     expected = "a pod here reaches a pod there"
     hint = f"khw routes; khw verify's routes and units of {source} and {target}; iptables -nL FORWARD on both"
-    for name in (source, target):
-        if name in bench.missing:
-            return Finding(
-                ok=False,
-                node=source,
-                subject=f"to {target}",
-                expected=expected,
-                actual=f"{name}: {bench.missing[name]}",
-                hint=f"kubectl describe node {name}; systemctl status kubelet containerd",
-            )
+    if absent := bench.absent(source, target):
+        return Finding(ok=None, node=source, subject=f"to {target}", expected=expected, actual=absent)
     there = bench.pods[target]
     reason = bench.connect(bench.pods[source], f"{there.address}:{PORT}")
     return Finding(
@@ -102,12 +94,15 @@ def service(context: Context, bench: Bench) -> Iterable[Finding]:
 
 
 def _service(bench: Bench, node: str, name: str, target: str) -> Finding:
-    reason = bench.missing.get(node) or bench.connect(bench.pods[node], target)
+    expected = f"a pod here reaches the Service {name}"
+    if absent := bench.absent(node):
+        return Finding(ok=None, node=node, subject=name, expected=expected, actual=absent)
+    reason = bench.connect(bench.pods[node], target)
     return Finding(
         ok=not reason,
         node=node,
         subject=name,
-        expected=f"a pod here reaches the Service {name}",
+        expected=expected,
         actual=f"{target} {reason or 'answers'}",
         hint="systemctl status kube-proxy; journalctl -u kube-proxy -n 50; kubectl get endpointslices -A",
     )

@@ -34,11 +34,12 @@ def run_checks(context: Context, checks: Sequence[Check]) -> list[CheckResult]:
     cluster_checks = [(rank, check) for rank, check in ranked if isinstance(check, ClusterCheck)]
     pod_checks = [(rank, check) for rank, check in ranked if isinstance(check, PodCheck)]
     nodes = [node for node in context.cluster.nodes if node.name in context.agents] if node_checks else []
+    suspects = set(context.unreachable)
     with ThreadPoolExecutor(max(4, len(nodes) + 2)) as pool:
-        jobs = [pool.submit(_ask_node, context, node, node_checks) for node in nodes]
+        jobs = [pool.submit(_ask_node, context, node, node_checks, suspects) for node in nodes]
         jobs.append(pool.submit(_ask_cluster, context, cluster_checks))
         if pod_checks:
-            jobs.append(pool.submit(_ask_pods, context, pod_checks))
+            jobs.append(pool.submit(_ask_pods, context, pod_checks, suspects))
         found = [row for job in jobs for row in job.result()]
     order = {node.name: position for position, node in enumerate(context.cluster.nodes)}
     found.sort(key=lambda row: (row[0], order.get(row[1].node, -1)))
@@ -59,13 +60,20 @@ def _unreachable(context: Context) -> list[CheckResult]:
     ]
 
 
-def _ask_node(context: Context, node: Node, checks: Sequence[tuple[int, NodeCheck]]) -> list[Ranked]:
-    """Ask a node everything in one exchange, and let each check judge its own answers."""
+def _ask_node(
+    context: Context, node: Node, checks: Sequence[tuple[int, NodeCheck]], suspects: set[str]
+) -> list[Ranked]:
+    """
+    Ask a node everything in one exchange, and let each check judge its own answers.
+
+    A node with a failed check joins the `suspects`: nobody waits long for its test pod.
+    """
     mine = [(rank, check, tuple(check.ask(node, context))) for rank, check in checks if node.role in check.roles]
     started = time.monotonic()
     try:
         answers = context.agents[node.name].run(*(q for _, _, asked in mine for q in asked), timeout=NODE_SECONDS)
     except KhwError as error:
+        suspects.add(node.name)
         failed = _failure(error, expected="it answers over SSH")
         return [(-1, _result(REACHABLE, failed, node.name, time.monotonic() - started))]
     seconds = time.monotonic() - started
@@ -74,6 +82,8 @@ def _ask_node(context: Context, node: Node, checks: Sequence[tuple[int, NodeChec
         own, answers = answers[: len(asked)], answers[len(asked) :]
         findings = _guarded(lambda check=check, own=own: check.judge(node, context, own))  # type: ignore[misc]
         rows += [(rank, _result(check.name, finding, node.name, seconds)) for finding in findings]
+    if any(result.status is Status.FAILED for _, result in rows):
+        suspects.add(node.name)
     return rows
 
 
@@ -84,10 +94,10 @@ def _ask_cluster(context: Context, checks: Sequence[tuple[int, ClusterCheck]]) -
     return rows
 
 
-def _ask_pods(context: Context, checks: Sequence[tuple[int, PodCheck]]) -> list[Ranked]:
+def _ask_pods(context: Context, checks: Sequence[tuple[int, PodCheck]], suspects: set[str]) -> list[Ranked]:
     rows: list[Ranked] = []
     try:
-        with bench(context.kubectl, context.cluster) as pods:
+        with bench(context.kubectl, context.cluster, suspects) as pods:
             for rank, check in checks:
                 rows += _timed(rank, check.name, lambda check=check: check.look(context, pods))  # type: ignore[misc]
     except KhwError as error:

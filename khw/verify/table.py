@@ -37,6 +37,7 @@ CHECKS: tuple[Check, ...] = (
     NodeCheck(name="CRI", roles=WORKERS, ask=nodes.ask_runtime, judge=nodes.judge_runtime),
     NodeCheck(name="swap", roles=WORKERS, ask=nodes.ask_swap, judge=nodes.judge_swap),
     ClusterCheck(name="route", look=network.routes),
+    PodCheck(name="test pod", look=workloads.placed, smoke=True),
     PodCheck(name="pod to pod", look=network.pod_to_pod, smoke=True),
     PodCheck(name="service", look=network.service, smoke=True),
     PodCheck(name="NodePort", look=network.node_port, smoke=True),

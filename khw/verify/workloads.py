@@ -28,6 +28,19 @@ HINT = (
 )
 
 
+def placed(context: Context, bench: Bench) -> Iterable[Finding]:
+    """Expect a test pod on each worker; without it, the checks that use it are skipped."""
+    for node in context.cluster.workers:
+        pod = bench.pods.get(node.name)
+        yield Finding(
+            ok=pod is not None,
+            node=node.name,
+            expected="a test pod runs here",
+            actual=f"{pod.name} at {pod.address}" if pod else bench.missing[node.name],
+            hint=f"kubectl describe node {node.name}; systemctl status kubelet containerd",
+        )
+
+
 def logs(context: Context, bench: Bench) -> Iterable[Finding]:
     """Read a pod's log on each worker."""
 
@@ -91,6 +104,9 @@ def deployment(context: Context, bench: Bench) -> Iterable[Finding]:
     replicas = len(context.cluster.workers)
     expected = f"{replicas} of {replicas} available within {DEPLOYMENT_SECONDS:g} s"
     hint = f"kubectl get events -n {NAMESPACE}; journalctl -u kube-controller-manager -u kube-scheduler"
+    if absent := bench.absent(*(node.name for node in context.cluster.workers)):
+        yield Finding(ok=None, expected=expected, actual=absent)
+        return
     image = lock.entry("image-agnhost").reference
     bench.kubectl.run(
         "create",
@@ -121,8 +137,11 @@ def _each(
     context: Context, bench: Bench, expected: str, look: Callable[[Pod], str], hint: str = HINT
 ) -> Iterable[Finding]:
     for node in context.cluster.workers:
+        if absent := bench.absent(node.name):
+            yield Finding(ok=None, node=node.name, expected=expected, actual=absent)
+            continue
         try:
-            reason = bench.missing.get(node.name) or look(bench.pods[node.name])
+            reason = look(bench.pods[node.name])
         except KubectlError as error:
             reason = error.message
         yield Finding(ok=not reason, node=node.name, expected=expected, actual=reason or "it does", hint=hint)
