@@ -139,7 +139,8 @@ def open_agent(  # noqa: PLR0913 - all are what a login takes
         import paramiko
 
         client = paramiko.SSHClient()
-        client.load_host_keys(str(known_hosts))
+        if known_hosts.exists():
+            client.load_host_keys(str(known_hosts))
         client.set_missing_host_key_policy(paramiko.RejectPolicy())
         try:
             client.connect(
