@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from khw.certs.pki import Pki
-
     from khw.cluster import Cluster, Node
     from khw.resources import Resource
 
