@@ -215,7 +215,7 @@ def inventory(file: Path, output: str) -> None:
     else:
         columns = ["name", "role", "internal_ip", "external_ip", "pod_cidr"]
         if output == "wide":
-            columns += ["zone", "ssh"]
+            columns += ["zone", "ssh", "unreachable"]
         render.table([c.replace("_", " ") for c in columns], ([n[c] or "-" for c in columns] for n in nodes))
 
 

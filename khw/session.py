@@ -230,5 +230,6 @@ def _row(node: Node) -> dict[str, str | None]:
         "external_ip": node.external_ip,
         "pod_cidr": node.pod_cidr,
         "zone": node.zone,
-        "ssh": f"{node.ssh_user}@{node.ssh_host}:{node.ssh_port}",
+        "ssh": f"{node.ssh_user}@{node.ssh_host}:{node.ssh_port}" if node.ssh_host else None,
+        "unreachable": node.unreachable or None,
     }
