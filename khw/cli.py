@@ -94,6 +94,8 @@ def init(file: Path, lab_name: str, project: str | None, force: bool) -> None:
 @click.option("--limit", help="Only these hosts, with commas between.")
 @click.option("--failed", is_flag=True, help="Only what failed or was blocked in the last run, from where it stopped.")
 @click.option("--check", is_flag=True, help="Say what would change; change nothing.")
+@click.option("--diff", is_flag=True, help="Show the lines that change (or would); secrets are masked.")
+@click.option("--exit-code", is_flag=True, help="With --check: exit code 1 if anything would change.")
 @click.option("-j", "parallel", type=click.IntRange(1), default=64, show_default=True, help="Hosts at work at once.")
 @click.option(
     "-o", "output", type=click.Choice(["table", "wide", "json", "nornir"]), default="table", show_default=True
@@ -108,6 +110,8 @@ def run(  # noqa: PLR0913 - one parameter an option
     limit: str | None,
     failed: bool,
     check: bool,
+    diff: bool,
+    exit_code: bool,
     parallel: int,
     output: str,
 ) -> None:
@@ -132,10 +136,13 @@ def run(  # noqa: PLR0913 - one parameter an option
 
         print_result(outcome.aggregated)
     else:
+        if check or diff:
+            render.changes(outcome.report, diff=diff)
         render.report(outcome.report)
         if output == "wide":
             render.phase_times(outcome.report)
-    sys.exit(outcome.report.exit_code)
+    pending = check and exit_code and outcome.report.changed > 0
+    sys.exit(outcome.report.exit_code or int(pending))
 
 
 @main.command()

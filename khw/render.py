@@ -140,6 +140,24 @@ def report(result: Report) -> None:
     )
 
 
+def changes(result: Report, *, diff: bool) -> None:
+    """Print every change by host and phase; with `diff`, the lines of text that differ (never a secret's)."""
+    out = _stdout()
+    for host, results in result.hosts.items():
+        for row in results:
+            for change in row.changes:
+                if not change.changed:
+                    continue
+                detail = f"  ({change.before or 'absent'} → {change.after})" if change.after else ""
+                out.print(Text(f"{host}  {row.phase}  {change.action}  {change.resource}{detail}"))
+                if diff and change.diff:
+                    for line in change.diff.splitlines():
+                        out.print(Text(f"    {line}", style=_DIFF.get(line[:1], "")))
+
+
+_DIFF = {"+": "green", "-": "red", "@": "cyan"}
+
+
 def phase_times(result: Report) -> None:
     """Print, for each phase, when its first host began and its last ended, and the longest one's work."""
     by_phase: dict[str, list[PhaseResult]] = {}
