@@ -188,7 +188,7 @@ class Agent:
                 said = self._channel.last_words()
                 self.kill()
                 raise UnreachableError(
-                    f"the connection was lost: {said or error or 'closed by the node'}",
+                    f"the connection was lost: {said or str(error) or 'closed at the far end'}",
                     node=self.name,
                     hint="did the machine stop or restart? A run with --failed takes it up again",
                 ) from None
