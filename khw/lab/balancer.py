@@ -15,15 +15,15 @@ import signal
 import socket
 import threading
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from khw.errors import LabError
 from khw.files import write_atomically
+from khw.lab import listeners
 from khw.lab.backend import Health, NetworkState
-from khw.lab.command import run
-from khw.lab.firewall import ANYWHERE, PROBER, merged_ports, port_range, rules_of
+from khw.lab.command import processes, run
+from khw.lab.firewall import ANYWHERE, PROBER, merged_ports, rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
     from khw.lab.firewall import Rule
     from khw.lab.layout import Layout
 
-OUTSIDE = IPv4Network("127.0.0.0/8")  # where clients of external addresses come from
-WIDE = 4096  # a rule that opens more ports than this opens these only: each port is a listener
-USUAL_PORTS = ((22, 22), (80, 80), (443, 443), (6443, 6443), (8080, 8080), (30000, 32767))
-
 
 @dataclass
 class Balancer:
@@ -43,6 +39,7 @@ class Balancer:
 
     layout: Layout
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _led: str = ""
 
     @property
     def config(self) -> Path:
@@ -59,21 +56,32 @@ class Balancer:
 
     def apply(self, state: NetworkState) -> None:
         """Serve what `state` says; nothing happens if that is what is served."""
-        text = render(state, self.layout.netns, self.layout.directory)
+        held = listeners.held_ports()
+        text = render(state, self.layout.netns, self.layout.directory, held)
         with self._lock:
+            self._lead(listeners.render_host(state, self.layout.netns, held))
             serving = self._serving()
             if serving and self.config.exists() and self.config.read_text() == text:
                 return
             self._keep_health()
             before = self.config.read_bytes() if self.config.exists() else None
             write_atomically(self.config, text.encode(), mode=0o600)
-            command = ["haproxy", "-D", "-q", "-f", str(self.config), "-p", str(self._pid_file)]
-            handover = ["-x", str(self._socket), "-sf", str(serving)] if serving else []
+            command = ["haproxy", "-D", "-f", str(self.config), "-p", str(self._pid_file)]
             try:
-                run([*command, *handover])
+                self._replace(command, serving)
             except LabError:
                 self.config.unlink() if before is None else write_atomically(self.config, before, mode=0o600)
                 raise
+
+    def _replace(self, command: list[str], serving: int | None) -> None:
+        """Start a process that takes the place of the one that serves."""
+        if serving is None:
+            run(command)
+            return
+        try:
+            run([*command, "-x", str(self._socket), "-sf", str(serving)])
+        except LabError:  # it cannot take the listeners over; then it opens them beside the old one's
+            run([*command, "-sf", str(serving)])
 
     def health(self, backend_service: str, state: NetworkState) -> Mapping[str, Health]:
         """Return what the health checks say of the machines behind a backend service."""
@@ -90,6 +98,13 @@ class Balancer:
         """End every HAProxy process of this lab, those that only finish old connections too."""
         for pid in self._processes():
             os.kill(pid, signal.SIGKILL)
+        run(["nft", "delete", "table", "ip", self.layout.netns], allow_failure=True)
+
+    def _lead(self, rules: str) -> None:
+        """Load the host's rules for this lab, if they are others than before."""
+        if rules != self._led:
+            run(["nft", "-f", "-"], stdin=rules)
+            self._led = rules
 
     @property
     def runs(self) -> bool:
@@ -104,15 +119,7 @@ class Balancer:
         return pid if pid in self._processes() else None
 
     def _processes(self) -> list[int]:
-        found = []
-        for directory in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (directory / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if words[0].endswith(b"haproxy") and str(self.config).encode() in words:
-                found.append(int(directory.name))
-        return found
+        return processes("haproxy", str(self.config))
 
     def _ask(self, command: str) -> str:
         try:
@@ -141,7 +148,7 @@ def read_health(row: Mapping[str, str]) -> Health:
     return Health.HEALTHY if well else Health.UNHEALTHY
 
 
-def render(state: NetworkState, netns: str, directory: Path) -> str:
+def render(state: NetworkState, netns: str, directory: Path, held: frozenset[int] = frozenset()) -> str:
     """Return HAProxy's whole configuration."""
     lines = [
         "global",
@@ -154,45 +161,42 @@ def render(state: NetworkState, netns: str, directory: Path) -> str:
         "    timeout client 24h",
         "    timeout server 24h",
         "    timeout check 5s",
-        "    retries 3",
-        "    option redispatch",
         "    load-server-state-from-file global",
     ]
     for machine in state.attachments:
-        if machine.running and machine.external_ip:
-            lines += _machine(state, machine, machine.external_ip, netns)
-    machines = {machine.machine: machine for machine in state.attachments}
+        lines += _machine(state, machine, netns, held)
     for balancer in state.load_balancers:
-        lines += _balancer(state, balancer, machines, netns)
+        lines += _balancer(state, balancer, netns, held)
     return "\n".join(lines) + "\n"
 
 
-def _machine(state: NetworkState, machine: Attachment, address: str, netns: str) -> Iterator[str]:
-    rules = rules_of(state, machine, "INGRESS")
-    ports = open_ports(rules)
+def _machine(state: NetworkState, machine: Attachment, netns: str, held: frozenset[int]) -> Iterator[str]:
+    ports = listeners.bind_ports(listeners.of_machine(state, machine), held)
     if not ports:
         return
     yield f"frontend {machine.machine}"
-    yield from (f"    bind {address}:{_text(*span)}" for span in ports)
-    yield from _gate(rules)
+    yield from (f"    bind {machine.external_ip}:{port}" for port in ports)
+    yield from _gate(rules_of(state, machine, "INGRESS"))
     yield f"    default_backend machine-{machine.machine}"
     yield f"backend machine-{machine.machine}"
+    yield "    retries 0"  # a machine that refuses is heard at once
     yield f"    server {machine.machine} {machine.internal_ip} namespace {netns}"
 
 
-def _balancer(
-    state: NetworkState, balancer: LoadBalancer, machines: Mapping[str, Attachment], netns: str
-) -> Iterator[str]:
+def _balancer(state: NetworkState, balancer: LoadBalancer, netns: str, held: frozenset[int]) -> Iterator[str]:
+    machines = {machine.machine: machine for machine in state.attachments}
     behind = [machines[name] for name in balancer.machines if name in machines]
     rules = [rules_of(state, machine, "INGRESS") for machine in behind]
     yield f"frontend balancer-{balancer.name}"
-    for port in balancer.ports:
-        yield f"    bind {balancer.address}:{port}"
-        yield f"    bind {balancer.address}:{port} namespace {netns}"
+    ports = listeners.bind_ports(merged_ports(balancer.ports), held)
+    yield from (f"    bind {balancer.address}:{port}" for port in ports)
+    yield from (f"    bind {balancer.address}:{port} namespace {netns}" for port in balancer.ports)
     yield from _gate(rules[0] if rules else ())  # machines of one group have the same tags
     yield f"    default_backend balancer-{balancer.name}"
     yield f"backend balancer-{balancer.name}"
     yield "    balance leastconn"
+    yield "    retries 3"
+    yield "    option redispatch 1"
     check = balancer.health_check
     for machine in behind:
         watched = f" track check-{balancer.name}/{machine.machine}" if check else ""
@@ -220,22 +224,6 @@ def _checks(balancer: LoadBalancer, check: HealthCheck, behind: Sequence[Attachm
         yield f"    server {machine.machine} {target} namespace {netns} check{secure} {pace} {count}"
 
 
-def open_ports(rules: Iterable[Rule]) -> tuple[tuple[int, int], ...]:
-    """Return the TCP ports that some rule opens to the outside; the gate decides each connection."""
-    spans: set[tuple[int, int]] = set()
-    for rule in rules:
-        if not rule.allow or not any(peer.overlaps(OUTSIDE) for peer in rule.peers):
-            continue
-        for traffic in rule.traffic:
-            if traffic.protocol not in {"tcp", "6", "all"}:
-                continue
-            asked = [port_range(port) for port in traffic.ports] or [(1, 65535)]
-            for low, high in asked:
-                wide = high - low >= WIDE
-                spans.update((p for p in USUAL_PORTS if low <= p[0] and p[1] <= high) if wide else [(low, high)])
-    return merged_ports(_text(*span) for span in spans)
-
-
 def _gate(rules: Iterable[Rule]) -> Iterator[str]:
     """Render firewall rules in their order; the first that matches decides, and nothing matching means no."""
     for rule in rules:
@@ -243,11 +231,7 @@ def _gate(rules: Iterable[Rule]) -> Iterator[str]:
         peers = "" if ANYWHERE in rule.peers else f"{{ src {' '.join(map(str, rule.peers))} }}"
         for traffic in rule.traffic:
             if traffic.protocol in {"tcp", "6", "all"}:
-                spans = " ".join(_text(*span).replace("-", ":") for span in merged_ports(traffic.ports))
+                spans = " ".join(listeners.text(*span).replace("-", ":") for span in merged_ports(traffic.ports))
                 wanted = " ".join(filter(None, (peers, f"{{ dst_port {spans} }}" if spans else "")))
                 yield f"    tcp-request connection {verdict}{f' if {wanted}' if wanted else ''}"
     yield "    tcp-request connection reject"
-
-
-def _text(low: int, high: int) -> str:
-    return str(low) if low == high else f"{low}-{high}"

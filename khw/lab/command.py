@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from khw.errors import LabError
@@ -28,3 +29,17 @@ def run(argv: Sequence[str], *, stdin: str = "", timeout: float = 60, allow_fail
         msg = f"{' '.join(argv[:6])} ended with {done.returncode}: {said}"
         raise LabError(msg)
     return done.stdout
+
+
+def processes(*words: str) -> list[int]:
+    """Return the processes that have each of these words in their command line, zombies not counted."""
+    wanted = {word.encode() for word in words}
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            said = (directory / "cmdline").read_bytes().split(b"\0")
+        except OSError:  # it has just ended
+            continue
+        if wanted <= set(said):
+            found.append(int(directory.name))
+    return found

@@ -19,6 +19,7 @@ from khw.errors import LabError
 from khw.files import write_atomically, write_private
 from khw.lab import image, layout, machines, preflight
 from khw.lab.balancer import Balancer
+from khw.lab.command import processes
 from khw.lab.layout import API_PORT, Layout, exclusively
 from khw.lab.machines import KEY_TYPES, LAB_USER, Machine
 from khw.lab.names import Names
@@ -265,15 +266,7 @@ def _last_words(lab: Layout) -> str:
 
 
 def _daemons(lab: Layout) -> list[int]:
-    found = []
-    for directory in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (directory / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"khw.lab.daemon" in words and str(lab.directory).encode() in words:
-            found.append(int(directory.name))
-    return found
+    return processes("khw.lab.daemon", str(lab.directory))
 
 
 def _end(pids: Sequence[int]) -> None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from khw.errors import LabError
 from khw.files import write_atomically
+from khw.lab.command import processes
 from khw.lab.guest import RESOLVER
 
 if TYPE_CHECKING:
@@ -113,15 +114,7 @@ class Names:
         threading.Thread(target=process.wait, daemon=True, name="names").start()
 
     def _processes(self) -> list[int]:
-        found = []
-        for directory in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (directory / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if b"khw.lab.names" in words and str(self.file).encode() in words:
-                found.append(int(directory.name))
-        return found
+        return processes("khw.lab.names", str(self.file))
 
 
 @dataclass
