@@ -1,8 +1,19 @@
-"""What tests of several packages share: a cluster from the defaults, with no machine behind it."""
+"""What tests of several packages share: a cluster and a lab's backend with no machine behind them."""
 
 from __future__ import annotations
 
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
 from khw.cluster import Cluster, Node, Spec
+from khw.errors import LabError
+from khw.lab.backend import Health, MachineState, NetworkState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from khw.lab.backend import MachineSpec
 
 
 def cluster(spec: Spec | None = None, *, api_address: str = "198.51.100.100") -> Cluster:
@@ -18,3 +29,78 @@ def cluster(spec: Spec | None = None, *, api_address: str = "198.51.100.100") ->
         for planned in spec.planned
     )
     return Cluster(spec, nodes, api_address)
+
+
+@dataclass
+class FakeBackend:
+    """A lab's backend that only remembers. `fails` maps a call to what it says; `gate` holds the calls up."""
+
+    network: NetworkState = field(default_factory=NetworkState)
+    applied: int = 0
+    specs: dict[str, MachineSpec] = field(default_factory=dict)
+    states: dict[str, MachineState] = field(default_factory=dict)
+    metadata: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    health: dict[str, Health] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=lambda: {"hostkeys/ssh-ed25519": "AAAAkey"})
+    console: bytes = b"booting\nready\n"
+    fails: dict[str, str] = field(default_factory=dict)
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    gate: threading.Event = field(default_factory=threading.Event)
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def _call(self, what: str, name: str = "") -> None:
+        assert self.gate.wait(30)
+        self.calls.append((what, name))
+        if what in self.fails:
+            raise LabError(self.fails[what])
+
+    def apply_network(self, state: NetworkState) -> None:
+        self._call("apply_network")
+        self.network = state
+        self.applied += 1
+
+    def create_machine(self, spec: MachineSpec) -> None:
+        self._call("create_machine", spec.name)
+        self.specs[spec.name] = spec
+        self.metadata[spec.name] = spec.metadata
+        self.states[spec.name] = MachineState.RUNNING
+
+    def start_machine(self, name: str) -> None:
+        self._call("start_machine", name)
+        self.states[name] = MachineState.RUNNING
+
+    def stop_machine(self, name: str) -> None:
+        self._call("stop_machine", name)
+        self.states[name] = MachineState.STOPPED
+
+    def reset_machine(self, name: str) -> None:
+        self._call("reset_machine", name)
+
+    def delete_machine(self, name: str) -> None:
+        self._call("delete_machine", name)
+        self.states.pop(name, None)
+
+    def machine_state(self, name: str) -> MachineState:
+        return self.states.get(name, MachineState.MISSING)
+
+    def machines(self) -> Sequence[str]:
+        return list(self.states)
+
+    def set_metadata(self, name: str, metadata: Mapping[str, str]) -> None:
+        self._call("set_metadata", name)
+        self.metadata[name] = metadata
+
+    def serial_output(self, _name: str) -> bytes:
+        return self.console
+
+    def guest_attributes(self, _name: str) -> Mapping[str, str]:
+        return self.attributes
+
+    def backend_health(self, _backend_service: str) -> Mapping[str, Health]:
+        return self.health
+
+    def close(self) -> None:
+        self.closed = True

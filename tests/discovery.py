@@ -1,0 +1,164 @@
+"""
+Google's own description of the Compute Engine API, as a judge of requests and answers.
+
+It ships inside google-api-python-client. Each schema becomes a JSON schema in which what Google does not know is
+an error, and each method a path with its parameters, its request and its answer.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import googleapiclient
+from jsonschema import Draft202012Validator
+
+Json = dict[str, Any]
+
+_SIGNED = {"type": "string", "pattern": r"^-?\d+$"}
+_FORMATS: dict[str, Json] = {
+    "int64": _SIGNED,
+    "uint64": {"type": "string", "pattern": r"^\d+$"},
+    "byte": {"type": "string", "pattern": r"^[A-Za-z0-9+/_=-]*$"},
+}
+_ERROR: Json = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "errors"],
+            "properties": {
+                "code": {"type": "integer"},
+                "message": {"type": "string", "minLength": 1},
+                "errors": {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {"type": "object", "required": ["message", "domain", "reason"]},
+                },
+            },
+        }
+    },
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of the API."""
+
+    id: str
+    verb: str
+    path: re.Pattern[str]
+    parameters: frozenset[str]
+    request: str
+    response: str
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A request and its answer."""
+
+    verb: str
+    path: str
+    query: set[str]
+    body: bytes
+    status: int
+    answer: bytes
+
+
+@cache
+def document() -> Json:
+    """Return the description."""
+    folder = Path(googleapiclient.__file__).parent / "discovery_cache" / "documents"
+    found: Json = json.loads((folder / "compute.v1.json").read_text())
+    return found
+
+
+@cache
+def methods() -> tuple[Method, ...]:
+    """Return every method that the API has."""
+    common = frozenset(document()["parameters"])
+    return tuple(
+        Method(
+            method["id"],
+            method["httpMethod"],
+            re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape("/compute/v1/" + method["path"]))),
+            common | {n for n, p in method.get("parameters", {}).items() if p["location"] == "query"},
+            method.get("request", {}).get("$ref", ""),
+            method.get("response", {}).get("$ref", ""),
+        )
+        for resource in document()["resources"].values()
+        for method in resource["methods"].values()
+    )
+
+
+@cache
+def _schemas() -> Json:
+    return {name: _convert(schema) for name, schema in document()["schemas"].items()}
+
+
+def _convert(schema: Json) -> Json:
+    if "$ref" in schema:
+        return {"$ref": f"#/$defs/{schema['$ref']}"}
+    kind = schema.get("type", "any")
+    if kind == "any":
+        return {}
+    if kind == "array":
+        return {"type": "array", "items": _convert(schema["items"])}
+    if kind == "object":
+        extra = schema.get("additionalProperties")
+        return {
+            "type": "object",
+            "properties": {name: _convert(part) for name, part in schema.get("properties", {}).items()},
+            "additionalProperties": _convert(extra) if extra else False,
+        }
+    if schema.get("format") in _FORMATS:
+        return _FORMATS[schema["format"]]
+    plain: Json = {"type": kind}
+    if "enum" in schema:
+        plain["enum"] = schema["enum"]
+    return plain
+
+
+@cache
+def _validator(name: str) -> Draft202012Validator:
+    return Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": _schemas()})
+
+
+def problems(schema: str, value: object) -> list[str]:
+    """Return where `value` is not what Google's schema of this name says."""
+    return [f"{schema}{error.json_path[1:]}: {error.message}" for error in _validator(schema).iter_errors(value)]
+
+
+def error_problems(value: object) -> list[str]:
+    """Return where a refusal is not of Google's shape."""
+    return [error.message for error in Draft202012Validator(_ERROR).iter_errors(value)]
+
+
+def method_of(verb: str, path: str) -> Method | None:
+    """Return the method that a request calls; the more literal path wins."""
+    found = [m for m in methods() if m.verb == verb and m.path.fullmatch(path)]
+    return min(found, key=lambda m: m.path.pattern.count("[^/]+"), default=None)
+
+
+def judge(exchange: Exchange) -> list[str]:
+    """Return everything about one exchange that Google's description does not allow."""
+    method = method_of(exchange.verb, exchange.path)
+    if method is None:
+        return [f"{exchange.verb} {exchange.path}: the API has no such method"]
+    found = [f"the parameter {name} is unknown" for name in exchange.query - method.parameters]
+    if method.request:
+        found += problems(method.request, json.loads(exchange.body or b"{}"))
+    elif exchange.body:
+        found.append("there is a body")
+    if exchange.status >= 400:
+        found += error_problems(json.loads(exchange.answer))
+    elif method.response:
+        found += problems(method.response, json.loads(exchange.answer))
+    elif exchange.answer:
+        found.append("there is an answer's body")
+    return [f"{method.id}: {problem}" for problem in found]
