@@ -42,15 +42,25 @@ def preflight(api: Api, spec: Spec) -> list[CheckResult]:
         ("quotas", "room for the machines that are missing", lambda: _quotas(api, spec, region[0])),
     ]
     for name, expected, look in rest:
-        if first.status is Status.PASSED:
-            rows.append(_checked(name, expected, look))
+        if first.status is not Status.PASSED:
+            rows.append(_skipped(name, expected, "the project does not answer"))
+        elif name == "quotas" and any(row.status is Status.FAILED for row in rows):
+            rows.append(_skipped(name, expected, "what failed above comes first"))
         else:
-            rows.append(
-                CheckResult(
-                    name=name, node="", status=Status.SKIPPED, expected=expected, actual="the project does not answer"
-                )
-            )
+            rows.append(_checked(name, expected, look))
     return rows
+
+
+def _skipped(name: str, expected: str, why: str) -> CheckResult:
+    return CheckResult(name=name, node="", status=Status.SKIPPED, expected=expected, actual=why)
+
+
+# What shows the choices, where a name in the cluster file is none of them.
+LISTS = {
+    "zone": "gcloud compute zones list",
+    "machine type": "gcloud compute machine-types list",
+    "image": "gcloud compute images list",
+}
 
 
 def _checked(name: str, expected: str, look: Callable[[], str]) -> CheckResult:
@@ -59,7 +69,9 @@ def _checked(name: str, expected: str, look: Callable[[], str]) -> CheckResult:
     try:
         actual = look()
     except ProviderError as error:
-        status, actual, hint = Status.FAILED, error.message, error.hint
+        status, actual = Status.FAILED, error.message
+        command = next((text for kind, text in LISTS.items() if name.startswith(kind)), "")
+        hint = error.hint or (f"`{command}` shows what there is" if command else "")
         name = "credentials" if isinstance(error, CredentialsError) else name
     return CheckResult(
         name=name,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -69,7 +71,9 @@ def test_preflight_names_a_machine_type_and_an_image_that_do_not_exist(lab: Lab)
     rows = {row.name: row for row in lab.provider(workers=pool).preflight()}
     assert rows["machine type e2-none"].status is Status.FAILED
     assert "e2-none" in rows["machine type e2-none"].actual
+    assert "gcloud compute machine-types list" in rows["machine type e2-none"].hint
     assert rows["image none"].status is Status.FAILED
+    assert rows["quotas"].status is Status.SKIPPED
 
 
 def test_preflight_names_a_project_that_does_not_exist(lab: Lab) -> None:
@@ -78,6 +82,14 @@ def test_preflight_names_a_project_that_does_not_exist(lab: Lab) -> None:
     assert rows[0].status is Status.FAILED
     assert "project no-such-project does not exist" in rows[0].actual
     assert {row.status for row in rows[1:]} == {Status.SKIPPED}
+
+
+def test_preflight_names_a_quota_that_is_too_small(lab: Lab) -> None:
+    pool = Pool(name="worker", first_address="10.240.1.0", count=200, disk_gb=60_000)
+    network = Network(subnet_cidr="10.240.0.0/16")
+    rows = {row.name: row for row in lab.provider(workers=pool, network=network).preflight()}
+    assert rows["quotas"].status is Status.FAILED
+    assert "more needed" in rows["quotas"].actual
 
 
 # Chapter 3
@@ -372,6 +384,23 @@ def test_destroy_leaves_what_others_made_in_the_network_and_says_what_is_in_the_
     assert provider.leftovers() == [f"network:{NAME}"]
     act(lab, FIREWALL, "mine", "delete")
     assert changed(provider.destroy()) == [f"network:{NAME}"]
+
+
+def test_destroy_waits_for_what_an_interrupted_run_left_half_made(lab: Lab) -> None:
+    gate = lab.backend.gate = threading.Barrier(4)  # three creations, and the test
+    with ThreadPoolExecutor(2) as pool:
+        making = pool.submit(lab.provider().ensure_compute)
+        while gate.n_waiting < 3:
+            assert not making.done()
+            time.sleep(0.01)
+        removing = pool.submit(lab.provider().destroy)
+        with pytest.raises(TimeoutError):
+            removing.result(timeout=1)
+        gate.wait(timeout=10)
+        making.result(timeout=10)
+        assert "instance:worker-1" in changed(removing.result(timeout=10))
+    assert lab.provider().leftovers() == []
+    assert lab.backend.specs == {}
 
 
 def test_everything_can_be_made_again_after_destroy(lab: Lab) -> None:
