@@ -159,6 +159,6 @@ def judge(exchange: Exchange) -> list[str]:
         found += error_problems(json.loads(exchange.answer))
     elif method.response:
         found += problems(method.response, json.loads(exchange.answer))
-    elif exchange.answer:
+    elif exchange.answer.strip() not in {b"", b"{}"}:
         found.append("there is an answer's body")
     return [f"{method.id}: {problem}" for problem in found]

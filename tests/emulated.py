@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fakes import FakeBackend
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from khw.lab.daemon import Lab
+
 REGION = "us-west1"
 ZONE = "us-west1-c"
 PROJECT = "khw-unit"
@@ -56,8 +58,9 @@ class Judge:
 class Cloud:
     """Google's clients, pointed at the lab."""
 
-    def __init__(self, endpoint: str, project: str = PROJECT) -> None:
+    def __init__(self, endpoint: str, project: str = PROJECT, lab: Lab | None = None) -> None:
         self.endpoint = endpoint
+        self.lab = lab  # the other side, for what a client cannot see
         self.project = project
         self._clients: dict[type, Any] = {}
 
@@ -156,7 +159,7 @@ def served(state: Path, backend: FakeBackend) -> Iterator[tuple[Cloud, list[str]
         listening.listen()  # a client that is quicker than the server waits
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
-        cloud = Cloud(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        cloud = Cloud(f"http://127.0.0.1:{listening.getsockname()[1]}", lab=lab)
         try:
             yield cloud, found
         finally:

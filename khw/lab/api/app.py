@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from khw.lab.api.service import Service
 
     Json = dict[str, Any]
-    Answer = Callable[["Call"], Json | None]
+    Answer = Callable[["Call"], Json]
     Endpoint = Callable[[Request], Awaitable[Response]]
 
 log = logging.getLogger(__name__)
@@ -172,8 +172,9 @@ class Routes:
     def _operations(self) -> Iterator[Route]:
         service = self._service
 
-        def forget(call: Call) -> None:
+        def forget(call: Call) -> Json:
             service.forget_operation(call.scope, call.name)
+            return {}  # Google's client reads it as JSON: nothing at all is an error to it
 
         def every(call: Call) -> Json:
             rows = service.operation_rows(None)
@@ -210,7 +211,7 @@ class Routes:
             if not public:
                 self._check_project(call)
             result = await run_in_threadpool(answer, call)
-            return Response(status_code=204) if result is None else JSONResponse(result)
+            return JSONResponse(result)
 
         return respond
 

@@ -40,6 +40,7 @@ class Operations:
         self._pool = ThreadPoolExecutor(self.WORKERS, thread_name_prefix="operation")
         self._tails: dict[str, Future[None]] = {}  # the last operation of each resource
         self._running: dict[str, Future[None]] = {}
+        self.waiters = 0  # clients that wait now
         self._closing: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -186,7 +187,9 @@ class Operations:
         self._closing = self._closing or asyncio.Event()
         closing = asyncio.ensure_future(self._closing.wait())
         either: set[asyncio.Future[Any]] = {asyncio.wrap_future(future), closing}
+        self.waiters += 1
         await asyncio.wait(either, timeout=self.WAIT, return_when=asyncio.FIRST_COMPLETED)
+        self.waiters -= 1
         closing.cancel()
 
     def release(self) -> None:

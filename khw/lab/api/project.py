@@ -77,12 +77,12 @@ class Project:
         return self.state.entries[url.split(f"projects/{self.name}/", 1)[1]]
 
     def users_of(self, entry: Entry) -> list[Entry]:
-        """Return what stands on a resource: it names it, and is not merely a part of it."""
+        """Return what stands on a resource: it names it, and did not come with it or with another."""
         mine = entry.body["selfLink"]
         return [
             other
             for other in self.state.entries.values()
-            if other.hidden.get("owner") != entry.key and self._names(other, mine)
+            if not other.hidden.get("owner") and self._names(other, mine)
         ]
 
     def _names(self, other: Entry, url: str) -> bool:

@@ -201,6 +201,9 @@ def _fill_route(project: Project, entry: Entry) -> None:
             raise invalid("resource.destRange", wanted, why)
     if hops == ["nextHopIp"]:
         _check_hop(body["nextHopIp"], subnets)
+    if hops == ["nextHopInstance"]:
+        instance = project.referenced(body["nextHopInstance"], "resource.nextHopInstance")
+        body["nextHopInstance"] = instance.body["selfLink"]
     if hops == ["nextHopGateway"] and last(body["nextHopGateway"]) != "default-internet-gateway":
         raise invalid("resource.nextHopGateway", body["nextHopGateway"], "There is no such gateway.")
     body.setdefault("priority", DEFAULT_PRIORITY)
