@@ -91,6 +91,7 @@ FILES: dict[str, tuple[int, str]] = {
     "/etc/ssh/sshd_config.d/50-khw-lab.conf": (0o644, SSHD),
     "/etc/sudoers.d/google_sudoers": (0o440, "%google-sudoers ALL=(ALL:ALL) NOPASSWD:ALL\n"),
     "/etc/resolv.conf": (0o644, f"nameserver {RESOLVER}\n"),
+    "/etc/sysctl.d/50-khw-lab.conf": (0o644, "net.ipv4.ping_group_range = 0 2147483647\n"),
     "/etc/default/locale": (0o644, "LANG=C.UTF-8\n"),
     "/etc/hosts": (0o644, "127.0.0.1 localhost\n"),
 }
