@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import ipaddress
 import logging
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,8 +122,24 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def serve(name: str, state: Path, address: tuple[str, int], backend: Backend) -> None:
+    """Serve a lab until SIGTERM or Ctrl-C; what runs then comes to its end."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # While uvicorn runs it has handlers of its own, and raises the signal again when it has ended.
+        signal.signal(number, _end)
+    host, port = address
+    with opened(name, state, host, backend) as lab:
+        config = uvicorn.Config(lab.application, host, port, log_config=None, lifespan="off")
+        log.info("lab %s serves at http://%s:%s", name, host, port)
+        LabServer(config, lab.operations).run()
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve a lab until SIGTERM."""
+    """Serve a lab on its real machines."""
     from khw.lab.layout import allocate
     from khw.lab.real import RealBackend
 
@@ -130,16 +147,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.state.mkdir(parents=True, exist_ok=True)
     _log_to(options.state / "daemon.log")
     try:
-        with opened(options.name, options.state, options.host, RealBackend(allocate(options.name))) as lab:
-            config = uvicorn.Config(
-                lab.application, options.host, options.port, log_config=None, access_log=True, lifespan="off"
-            )
-            log.info("lab %s serves at http://%s:%s", options.name, options.host, options.port)
-            LabServer(config, lab.operations).run()
+        backend = RealBackend(allocate(options.name))
+        serve(options.name, options.state, (options.host, options.port), backend)
     except LabError:
         log.exception("lab %s cannot be served", options.name)
         return LabError.exit_code
-    log.info("lab %s has ended", options.name)
+    finally:
+        log.info("lab %s has ended", options.name)
     return 0
 
 
