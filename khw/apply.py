@@ -105,7 +105,7 @@ def _compare(resources: Sequence[Resource], states: Sequence[State], articles: A
     for resource, state in zip(resources, states, strict=True):
         change = judge(resource, state, touched, articles)
         rows.append(_Row(resource, state, change, must_act(resource, state, change, touched)))
-        touched.note(resource, change)
+        touched.note(resource, change, articles)
     return rows
 
 

@@ -50,15 +50,17 @@ IMAGE_TIMEOUT = 300.0
 class Touched:
     """What was, or would be, changed so far on this node in this phase."""
 
-    paths: set[str] = field(default_factory=set)
+    digests: dict[str, str] = field(default_factory=dict)  # of files, as they will be
     anything: bool = False
 
-    def note(self, resource: Resource, change: Change) -> None:
+    def note(self, resource: Resource, change: Change, articles: Articles) -> None:
         """Add a change."""
         if change.changed:
             self.anything = True
-            if isinstance(resource, File | Binary | Absent):
-                self.paths.add(resource.path)
+            if isinstance(resource, File | Binary):
+                self.digests[resource.path] = spec(resource, articles)["sha256"]
+            elif isinstance(resource, Absent):
+                self.digests[resource.path] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,8 +292,9 @@ def _unit(resource: Unit, state: State, touched: Touched) -> Change:
         return _change(resource, Action.CREATED, "absent", "active")
     if not _up(resource, state):
         return _change(resource, Action.STARTED, active, "active", diff)
-    stale = sorted({*state["stale"], *touched.paths.intersection(resource.inputs)})
-    if stale or not same:
+    settled = {path: touched.digests[path] for path in resource.inputs if path in touched.digests}
+    stale = any(path not in settled for path in state["stale"])
+    if stale or not same or any(state["started_with"].get(path, "") != sha256 for path, sha256 in settled.items()):
         return _change(resource, Action.RESTARTED, active, "active", diff)
     return _change(
         resource, Action.UNCHANGED if state["enabled"] is resource.enabled else Action.UPDATED, active, active

@@ -69,7 +69,9 @@ def import_image(node: Node, op: dict[str, Any]) -> Outcome:
     archive = os.path.join(node.places.home, f"image-{os.getpid()}.tar")
     try:
         receive(node, archive, op["encoding"], op["sha256"])
-        node.must([*CTR, "import", "--local", archive], f"containerd does not take the image {reference}", op["timeout"])
+        node.must(
+            [*CTR, "import", "--local", archive], f"containerd does not take the image {reference}", op["timeout"]
+        )
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(archive)

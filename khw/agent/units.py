@@ -33,7 +33,7 @@ def show(node: Node, names: Sequence[str]) -> dict[str, dict[str, str]]:
 
 
 def probe(node: Node, spec: dict[str, Any], shown: dict[str, str]) -> dict[str, Any]:
-    """Return a unit as it is; `stale` are the inputs that it was not started with."""
+    """Return a unit as it is; `started_with` are the digests at its last start, `stale` what differs from them now."""
     path = _path(node, spec)
     file = look(node, path, digest=True)
     if spec.get("text") and file.get("sha256") not in (None, spec["sha256"]):
@@ -43,6 +43,7 @@ def probe(node: Node, spec: dict[str, Any], shown: dict[str, str]) -> dict[str, 
         "active": shown.get("ActiveState", "inactive"),
         "sub": shown.get("SubState", "dead"),
         "enabled": shown.get("UnitFileState", "") in ENABLED,
+        "started_with": node.units.get(spec["name"]) or {},
         "stale": _stale(node, spec),
     }
 

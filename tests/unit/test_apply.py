@@ -207,6 +207,16 @@ def test_a_run_killed_between_a_file_and_its_restart_is_made_good(
     assert actions(apply(agent, store, unit)) == ["unchanged"]
 
 
+def test_an_input_that_is_put_back_as_it_was_restarts_nothing(agent: Agent, store: LocalStore, node: LocalNode) -> None:
+    config = File(path=str(node.root / "config"), content="right", owner=ME)
+    unit = Unit(name="etcd", content="[Service]\n", inputs=(config.path,))
+    apply(agent, store, config, unit)
+    (node.root / "config").write_text("tampered")
+    assert actions(apply(agent, store, config, unit, check=True)) == ["updated", "unchanged"]
+    assert actions(apply(agent, store, config, unit)) == ["updated", "unchanged"]
+    assert node.systemctl_calls("restart") == []
+
+
 def test_a_stopped_unit_is_started(agent: Agent, store: LocalStore, node: LocalNode) -> None:
     unit = Unit(name="etcd", content="[Service]\n")
     apply(agent, store, unit)
