@@ -181,8 +181,8 @@ def _build(wanted: Recipe) -> None:
 
 def _remove_older(wanted: Recipe) -> None:
     """Remove images of earlier recipes, but none of today (another version of khw may be at work) and none in use."""
-    old = ["--filter", "until=24h", "--format", "{{.Repository}}:{{.Tag}}"]
-    known = run(["podman", "images", *old, REPOSITORY]).split()
+    old = ["--filter", "until=24h", "--filter", f"reference={REPOSITORY}"]
+    known = run(["podman", "images", *old, "--format", "{{.Repository}}:{{.Tag}}"]).split()
     for reference in known:
         if reference.startswith(f"{REPOSITORY}:{wanted.name}-") and reference != wanted.reference:
             run(["podman", "rmi", reference], allow_failure=True)

@@ -106,7 +106,10 @@ class Names:
                 start_new_session=True,
                 text=True,
             )
-        said = process.stdout.readline().strip() if process.stdout else ""
+        if process.stdout is None:  # never, with a pipe asked for
+            return
+        with process.stdout as output:
+            said = output.readline().strip()
         if said != STARTED:
             msg = f"the lab's resolver did not start; see {self.layout.directory}/names.log"
             raise LabError(msg)
