@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from khw.cluster import Cluster, Node, Spec
+from khw.client import Completed, RemoteCommand
+from khw.cluster import Cluster, Facts, Node, Spec
 from khw.errors import LabError
 from khw.lab.backend import Health, MachineState, NetworkState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from khw.lab.backend import MachineSpec
 
@@ -47,6 +48,7 @@ class FakeBackend:
     calls: list[tuple[str, str]] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
     closed: bool = False
+    tell: Callable[[str], None] = lambda _: None
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -102,5 +104,44 @@ class FakeBackend:
     def backend_health(self, _backend_service: str) -> Mapping[str, Health]:
         return self.health
 
+    def on_stop(self, tell: Callable[[str], None]) -> None:
+        self.tell = tell
+
     def close(self) -> None:
         self.closed = True
+
+
+@dataclass
+class FakeAgent:
+    """An agent on a node that is not there: `answer` gives what a command prints, or its whole `Completed`."""
+
+    answer: Callable[[tuple[str, ...]], str | Completed]
+    facts: Facts = field(default_factory=Facts)
+    exchanges: int = 0
+
+    def run(self, *commands: RemoteCommand, timeout: float = 120.0) -> list[Completed]:
+        assert timeout > 0
+        self.exchanges += 1
+        return [self._completed(command.argv) for command in commands]
+
+    def _completed(self, argv: tuple[str, ...]) -> Completed:
+        said = self.answer(argv)
+        return said if isinstance(said, Completed) else Completed(argv, 0, said, "")
+
+
+@dataclass
+class FakeKubectl:
+    """kubectl without a cluster: `answer` gives what it prints, as a text or as what the JSON decodes to."""
+
+    answer: Callable[[tuple[str, ...]], Any]
+    calls: list[tuple[str, ...]] = field(default_factory=list)
+    stdin: list[Any] = field(default_factory=list)
+
+    def run(self, *arguments: str, stdin: Any = None, timeout: float = 30.0) -> str:
+        return str(self.json(*arguments, stdin=stdin, timeout=timeout))
+
+    def json(self, *arguments: str, stdin: Any = None, timeout: float = 30.0) -> Any:
+        assert timeout > 0
+        self.calls.append(arguments)
+        self.stdin.append(stdin)
+        return self.answer(arguments)

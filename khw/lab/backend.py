@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 class MachineState(StrEnum):
@@ -224,6 +224,10 @@ class Backend(Protocol):
 
     def backend_health(self, backend_service: str) -> Mapping[str, Health]:
         """Return the health of each machine of the load balancer(s) with this backend service."""
+        ...
+
+    def on_stop(self, tell: Callable[[str], None]) -> None:
+        """From now on tell the name of each machine that ended by itself: not stopped here, not rebooting."""
         ...
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ import ipaddress
 import logging
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ import uvicorn
 from khw.errors import LabError
 from khw.lab.api.app import application
 from khw.lab.api.desired import machine_spec
+from khw.lab.api.instances import ended_by_itself
 from khw.lab.api.operations import Operations
 from khw.lab.api.project import Project
 from khw.lab.api.service import Service
@@ -72,7 +74,12 @@ class Lab:
             # What is not ready yet, its insert makes when it is taken up again.
             list(pool.map(self._raise, [entry for entry in known.values() if entry.ready]))
         self.project.apply_network()
+        self.project.backend.on_stop(self._ended)
         self.operations.resume()
+
+    def _ended(self, name: str) -> None:
+        log.info("%s has shut itself down", name)
+        ended_by_itself(self.project, name)
 
     def _raise(self, entry: Entry) -> None:
         if entry.body["status"] != "RUNNING" or entry.deleting:
@@ -108,9 +115,9 @@ def opened(name: str, state: Path, host: str, backend: Backend) -> Iterator[Lab]
 
 
 def _log_to(path: Path) -> None:
-    logging.basicConfig(
-        filename=path, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
-    )
+    handler = RotatingFileHandler(path, maxBytes=10_000_000, backupCount=1)
+    form = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    logging.basicConfig(handlers=[handler], level=logging.INFO, format=form, force=True)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -17,7 +17,7 @@ from khw.lab.names import Names
 from khw.lab.network import Plug, Router, gateway
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from khw.lab.backend import MachineSpec
     from khw.lab.layout import Layout
@@ -33,6 +33,7 @@ class RealBackend:
         self._names = Names(layout)
         self._network = threading.Lock()
         self._locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+        self._tell: Callable[[str], None] = lambda _: None
         self._watch = Watch(self)
 
     def apply_network(self, state: NetworkState) -> None:
@@ -136,6 +137,10 @@ class RealBackend:
         """Return what the load balancer's checks say of each machine."""
         return self._balancer.health(backend_service, self._router.state)
 
+    def on_stop(self, tell: Callable[[str], None]) -> None:
+        """From now on tell of machines that ended by themselves."""
+        self._tell = tell
+
     def close(self) -> None:
         """End the watch; machines, router, HAProxy and resolver stay."""
         self._watch.close()
@@ -144,8 +149,12 @@ class RealBackend:
         """Start a machine again that rebooted itself: on Compute Engine a reboot is no stop."""
         with self._locks[name]:
             machine = Machine(self.layout, name)
-            if machine.exists and machine.pid is None and machine.asked_to_reboot():
+            if not machine.exists or machine.pid is not None:
+                return
+            if machine.asked_to_reboot():
                 self.start_machine(name)
+                return
+        self._tell(name)
 
     def _known(self, name: str) -> Machine:
         machine = Machine(self.layout, name)

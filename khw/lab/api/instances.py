@@ -174,6 +174,18 @@ def _stop(project: Project, entry: Entry, _job: Job) -> None:
     project.apply_network()
 
 
+def ended_by_itself(project: Project, name: str) -> None:
+    """Take note that a machine has shut itself down: TERMINATED, as if it had been stopped."""
+    with project.state.lock:
+        entry = next((e for e in project.of("instances") if e.name == name), None)
+        if entry is None or entry.body["status"] != "RUNNING":
+            return  # an operation is at it
+        entry.body["lastStopTimestamp"] = project.now()
+        _release_nat(project, entry)
+        _set_status(project, entry, "TERMINATED")
+    project.apply_network()
+
+
 def _release_nat(project: Project, entry: Entry) -> None:
     """An ephemeral external address goes with the stop, as on Google; a reserved one stays."""
     for config in entry.body["networkInterfaces"][0].get("accessConfigs", []):

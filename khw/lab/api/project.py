@@ -80,9 +80,7 @@ class Project:
         """Return what stands on a resource: it names it, and did not come with it or with another."""
         mine = entry.body["selfLink"]
         return [
-            other
-            for other in self.state.entries.values()
-            if not other.hidden.get("owner") and self._names(other, mine)
+            other for other in self.state.entries.values() if not other.hidden.get("owner") and self._names(other, mine)
         ]
 
     def _names(self, other: Entry, url: str) -> bool:

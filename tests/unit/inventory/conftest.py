@@ -19,7 +19,7 @@ from khw.lab import daemon
 from khw.lab.backend import Health, MachineState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from khw.lab.backend import MachineSpec, NetworkState
@@ -76,6 +76,9 @@ class Names:
 
     def set_metadata(self, name: str, metadata: Mapping[str, str]) -> None:
         """Metadata are looked at in the API."""
+
+    def on_stop(self, tell: Callable[[str], None]) -> None:
+        """Names do not end by themselves."""
 
     def serial_output(self, name: str) -> bytes:
         return name.encode()

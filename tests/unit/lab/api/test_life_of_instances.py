@@ -97,6 +97,16 @@ def test_stop_and_start_give_the_external_address_back_and_take_it_again(net, ba
     assert backend.states["worker-0"] is MachineState.RUNNING
 
 
+def test_a_machine_that_shut_itself_down_shows_as_terminated_and_can_be_started(net, backend):
+    net.machine("worker-0")
+    backend.states["worker-0"] = MachineState.STOPPED
+    backend.tell("worker-0")
+    assert net.instances.get(instance="worker-0", **HERE).status == "TERMINATED"
+    assert not backend.network.attachments[0].running
+    net.done(net.instances.start_unary(instance="worker-0", **HERE))
+    assert backend.states["worker-0"] is MachineState.RUNNING
+
+
 def test_operations_on_one_instance_run_in_the_order_of_their_requests(net, backend):
     net.machine("worker-0")
     backend.gate.clear()
