@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
@@ -32,7 +33,7 @@ def act(node: Node, ops: Sequence[dict[str, Any]], operator: str) -> None:
                 _failed(node, op, failure)
                 return
             except (OSError, ValueError) as error:
-                _failed(node, op, FailureError(str(error)))
+                _failed(node, op, _explained(op, error))
                 return
             finally:
                 node.save()
@@ -45,6 +46,13 @@ def _failed(node: Node, op: dict[str, Any], failure: FailureError) -> None:
     node.session.tell(
         event="failed", id=op["id"], message=failure.message, evidence=failure.evidence, hint=failure.hint
     )
+
+
+def _explained(op: dict[str, Any], error: Exception) -> FailureError:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        place = op.get("path") or "/var/lib"
+        return FailureError("the disk of the node is full", hint=f"on the node: df -h {os.path.dirname(place)}")
+    return FailureError(str(error))
 
 
 def _one(node: Node, op: dict[str, Any], rest: Sequence[dict[str, Any]]) -> Outcome:
