@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from khw.errors import LabError
 from khw.lab.api import catalog
 from khw.lab.api.links import Scope
 from khw.lab.api.problems import ApiError, not_found
@@ -233,7 +234,8 @@ def _read_body(data: bytes) -> Json:
 
 
 async def _refuse(_request: Request, error: Exception) -> Response:
-    problem = error if isinstance(error, ApiError) else ApiError(500, "backendError", "Internal error.")
+    message = str(error) if isinstance(error, LabError) else "Internal error."
+    problem = error if isinstance(error, ApiError) else ApiError(500, "backendError", message)
     return JSONResponse(problem.body(), status_code=problem.status)
 
 
@@ -246,6 +248,6 @@ async def _no_such_path(request: Request, error: Exception) -> Response:
 
 def application(service: Service) -> Starlette:
     """Return the ASGI application."""
-    handlers: dict[Any, Any] = {ApiError: _refuse, HTTPException: _no_such_path, Exception: _refuse}
+    handlers: dict[Any, Any] = {ApiError: _refuse, LabError: _refuse, HTTPException: _no_such_path, Exception: _refuse}
     routes = sorted(Routes(service).all(), key=lambda route: "{project}" in route.path)
     return Starlette(routes=routes, exception_handlers=handlers)

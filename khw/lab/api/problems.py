@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+log = logging.getLogger(__name__)
 
 
 class ApiError(Exception):
@@ -27,6 +34,16 @@ class OperationError(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+@contextmanager
+def understood() -> Iterator[None]:
+    """Refuse what is of another shape than the API's, where the code below meets it."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        log.exception("not understood")
+        raise ApiError(400, "invalid", f"Invalid JSON payload received: {error!r}") from error
 
 
 def not_found(path: str) -> ApiError:

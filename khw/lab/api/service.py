@@ -21,6 +21,7 @@ from khw.lab.api.problems import (
     not_ready,
     required,
     stale,
+    understood,
 )
 from khw.lab.state import Entry
 
@@ -59,8 +60,9 @@ class Service:
             entry = self._new_entry(kind, scope, body)
             problem: tuple[str, ...] = ()
             try:
-                resolve_links(self.project, kind, entry.body)
-                kind.fill(self.project, entry)
+                with understood():
+                    resolve_links(self.project, kind, entry.body)
+                    kind.fill(self.project, entry)
                 self.project.state.entries[entry.key] = entry
             except OperationError as error:
                 problem = (error.code, error.message)
@@ -142,7 +144,8 @@ class Service:
         """Begin one of a collection's own operations."""
         with self.project.state.lock:
             entry = self._settled(kind, scope, name)
-            kind.actions[verb](self.project, entry, body)
+            with understood():
+                kind.actions[verb](self.project, entry, body)
             return copy.deepcopy(self.operations.begin(verb, entry).body)
 
     def read(self, kind: Kind, scope: Scope, name: str, what: str, body: Json) -> Json:
@@ -150,7 +153,8 @@ class Service:
         with self.project.state.lock:
             entry = self._entry(kind, scope, name)
         answer: Callable[[Project, Entry, Json], Json] = kind.reads[what][1]
-        return answer(self.project, entry, body)
+        with understood():
+            return answer(self.project, entry, body)
 
     def _write_labels(self, body: Json, labels: Mapping[str, str]) -> None:
         for key, value in labels.items():

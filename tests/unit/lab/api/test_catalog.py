@@ -58,7 +58,10 @@ def test_an_unknown_place_is_refused(cloud):
         cloud.addresses.insert_unary(project=PROJECT, region="us-east1", address_resource=compute.Address(name="a"))
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b'{"name": 5}', b"{}"])
+NESTED = b'{"name": "n", "autoCreateSubnetworks": false, "routingConfig": 5}'
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"name": 5}', b"{}", NESTED])
 def test_a_body_that_is_no_resource_is_refused_in_googles_shape(tmp_path, backend, body):
     with served(tmp_path, backend) as (cloud, _):  # the judge would refuse these requests
         url = f"{cloud.endpoint}/compute/v1/projects/{PROJECT}/global/networks"
