@@ -137,8 +137,8 @@ class Machine:
             shutil.rmtree(self.directory)
 
     def asked_to_reboot(self) -> bool:
-        """Whether it ended because somebody on it said `reboot`."""
-        code = run(["podman", "inspect", "--format", "{{.State.ExitCode}}", self._container], allow_failure=True)
+        """Whether it ended because somebody on it said `reboot`; podman takes a moment to know."""
+        code = run(["podman", "wait", self._container], allow_failure=True)
         return code.strip() == str(REBOOTED)
 
     def set_metadata(self, metadata: Mapping[str, str]) -> None:
