@@ -72,8 +72,8 @@ def judge(node: Node, context: Context, answers: Sequence[Completed]) -> Iterabl
     bad = False
     for file in wanted:
         problems = [*file_problems(file, seen.get(file.path))]
-        if is_certificate(file) and file.path in texts:
-            left, said = certificate_problems(texts[file.path], _bytes(file), context.pki)
+        if is_certificate(file) and file.path in seen:
+            left, said = certificate_problems(texts.get(file.path, b""), _bytes(file), context.pki)
             days.append(left)
             problems += said
         if problems:
