@@ -3,7 +3,7 @@ Chapter 9: a worker: swap off, the kernel's settings, containerd, CNI, kubelet, 
 
 In two phases. `prepare` needs no API server and runs beside the control plane. `resources` starts kubelet and
 kube-proxy, and waits until an API server answers: both start at once then, while a kubelet that met a closed door
-backs off for up to 20 s (docs/decisions/0016-verify.md).
+backs off for up to 20 s (docs/decisions/0017).
 """
 
 from __future__ import annotations
