@@ -118,6 +118,8 @@ class Step:
 
     def _note(self, change: Change) -> None:
         self._changes.append(change)
+        if change.changed and not self._floor.run.check:
+            self._floor.run.workspace.smoked.unlink(missing_ok=True)
         self._floor.emit(ResourceDone(self._host, self._phase.name, change))
 
     def _pass(self, needs: Iterable[Need]) -> None:

@@ -57,6 +57,11 @@ class Workspace:
         return self.root / "runs"
 
     @property
+    def smoked(self) -> Path:
+        """Says when the smoke test passed last; gone as soon as a run changes anything."""
+        return self.root / "smoke-passed"
+
+    @property
     def lock(self) -> Path:
         """The lock that keeps two runs apart."""
         return self.root / "lock"

@@ -205,6 +205,15 @@ def test_a_bug_in_one_lane_is_reported_and_stays_there(world: World) -> None:
     assert "ZeroDivisionError" in str(stopped.error)
 
 
+def test_any_change_makes_the_last_smoke_test_void(world: World) -> None:
+    smoked = Workspace.beside(world.folder / "khw.yaml", "test").smoked
+    smoked.write_text("yesterday")
+    world.run(limit=frozenset({"nobody"}), phases=PHASES[:1])
+    assert smoked.exists()
+    world.run(limit=frozenset({"worker-2"}))
+    assert not smoked.exists()
+
+
 def test_a_wrong_clock_is_named(world: World) -> None:
     world.skew = -600
     stopped = world.run(limit=frozenset({"worker-0"})).stopped("worker-0")
