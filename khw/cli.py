@@ -22,6 +22,7 @@ from khw.errors import KhwError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from khw.checks import CheckResult
     from khw.session import Session
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -177,16 +178,7 @@ def phases(output: str) -> None:
 @click.pass_obj
 def verify(file: Path, wait: float, output: str) -> None:
     """Check the cluster from etcd to DNS; exit code 0 only if every check passed."""
-    from khw import render
-    from khw.checks import Status
-
-    results = _session(file).verify(wait=wait)
-    ok = all(r.status is not Status.FAILED for r in results)
-    if output == "json":
-        render.data({"ok": ok, "checks": [r.as_dict() for r in results]}, "json")
-    else:
-        render.checks(results)
-    sys.exit(0 if ok else 3)
+    _conclude(_session(file).verify(wait=wait), output)
 
 
 @main.command()
@@ -195,10 +187,14 @@ def verify(file: Path, wait: float, output: str) -> None:
 @click.pass_obj
 def smoke(file: Path, disruptive: bool, output: str) -> None:
     """Run the smoke test of chapter 13 by itself."""
+    _conclude(_session(file).smoke(disruptive=disruptive), output)
+
+
+def _conclude(results: Sequence[CheckResult], output: str) -> None:
+    """Print checks and end: 0 only if none failed."""
     from khw import render
     from khw.checks import Status
 
-    results = _session(file).smoke(disruptive=disruptive)
     ok = all(r.status is not Status.FAILED for r in results)
     if output == "json":
         render.data({"ok": ok, "checks": [r.as_dict() for r in results]}, "json")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from khw.cluster import Cluster, Spec
     from khw.connection import Agent
     from khw.inventory.provider import Provider
+    from khw.verify import Context
     from khw.workspace import Workspace
 
 
@@ -141,7 +142,7 @@ def smoke(run: Run) -> Iterable[Change]:
     return [_unchanged(f"smoke:{result.name}", result.actual) for result in results]
 
 
-def verify_context(run: Run):  # type: ignore[no-untyped-def]
+def verify_context(run: Run) -> Context:
     """Return what checks look at: the cluster, its agents, kubectl."""
     from khw.kubectl import Kubectl
     from khw.verify import Context

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from khw.operator import Run
     from khw.phases import Phase
     from khw.report import Report
+    from khw.verify import Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ class _Connected:
         self._run = run
         self._agents: Mapping[str, Agent] = {}
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Context:
         from khw.engine import connect
         from khw.operator import verify_context
 
