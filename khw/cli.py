@@ -20,7 +20,7 @@ from khw.cli_lab import lab
 from khw.errors import KhwError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from khw.checks import CheckResult
     from khw.session import Session
@@ -87,36 +87,66 @@ def init(file: Path, lab_name: str, project: str | None, force: bool) -> None:
     click.echo(f"wrote {file}")
 
 
+_SELECTION = (
+    click.option("--phase", "only", multiple=True, help="Only this phase; may be given again."),
+    click.option("--from", "start", help="From this phase on."),
+    click.option("--until", help="Up to and with this phase."),
+    click.option("--skip", multiple=True, help="Not this phase; may be given again."),
+    click.option("--limit", help="Only these hosts, with commas between."),
+    click.option(
+        "--failed", is_flag=True, help="Only what failed or was blocked in the last run, from where it stopped."
+    ),
+    click.option(
+        "-j", "parallel", type=click.IntRange(1), default=64, show_default=True, help="Hosts at work at once."
+    ),
+    click.option(
+        "-o", "output", type=click.Choice(["table", "wide", "json", "nornir"]), default="table", show_default=True
+    ),
+)
+
+
+def _selects(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say what a run is about."""
+    for option in reversed(_SELECTION):
+        command = option(command)
+    return command
+
+
 @main.command()
-@click.option("--phase", "only", multiple=True, help="Only this phase; may be given again.")
-@click.option("--from", "start", help="From this phase on.")
-@click.option("--until", help="Up to and with this phase.")
-@click.option("--skip", multiple=True, help="Not this phase; may be given again.")
-@click.option("--limit", help="Only these hosts, with commas between.")
-@click.option("--failed", is_flag=True, help="Only what failed or was blocked in the last run, from where it stopped.")
+@_selects
 @click.option("--check", is_flag=True, help="Say what would change; change nothing.")
 @click.option("--diff", is_flag=True, help="Show the lines that change (or would); secrets are masked.")
 @click.option("--exit-code", is_flag=True, help="With --check: exit code 1 if anything would change.")
-@click.option("-j", "parallel", type=click.IntRange(1), default=64, show_default=True, help="Hosts at work at once.")
-@click.option(
-    "-o", "output", type=click.Choice(["table", "wide", "json", "nornir"]), default="table", show_default=True
-)
 @click.pass_obj
-def run(  # noqa: PLR0913 - one parameter an option
+def run(file: Path, /, check: bool, diff: bool, exit_code: bool, **selection: Any) -> None:
+    """Build the cluster, or what is missing of it: phase by phase, on all hosts at once."""
+    _walk(file, check=check, diff=diff, exit_code=exit_code, **selection)
+
+
+@main.command()
+@_selects
+@click.option("--exit-code", is_flag=True, help="Exit code 1 if anything would change.")
+@click.pass_obj
+def plan(file: Path, /, exit_code: bool, **selection: Any) -> None:
+    """Say what a run would change, line by line, and change nothing: the same as `khw run --check --diff`."""
+    _walk(file, check=True, diff=True, exit_code=exit_code, **selection)
+
+
+def _walk(  # noqa: PLR0913 - one parameter an option
     file: Path,
+    *,
+    check: bool,
+    diff: bool,
+    exit_code: bool,
     only: Sequence[str],
     start: str | None,
     until: str | None,
     skip: Sequence[str],
     limit: str | None,
     failed: bool,
-    check: bool,
-    diff: bool,
-    exit_code: bool,
     parallel: int,
     output: str,
 ) -> None:
-    """Build the cluster, or what is missing of it: phase by phase, on all hosts at once."""
     from khw import render
     from khw.phases import select
     from khw.session import plan_for
