@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from khw.checks import CheckResult, Status
@@ -24,7 +25,13 @@ MARK = "khw-smoke"
 
 def run(context: Context) -> list[CheckResult]:
     """Stop a controller's services, then reboot a worker; each is brought back before the next."""
-    return [_lose_a_controller(context), _reboot_a_worker(context)]
+    return [_timed(_lose_a_controller, context), _timed(_reboot_a_worker, context)]
+
+
+def _timed(step: Callable[[Context], CheckResult], context: Context) -> CheckResult:
+    started = time.monotonic()
+    result = step(context)
+    return replace(result, seconds=round(time.monotonic() - started, 2))
 
 
 def _lose_a_controller(context: Context) -> CheckResult:

@@ -111,17 +111,20 @@ def _service(bench: Bench, node: str, name: str, target: str) -> Finding:
 def node_port(context: Context, bench: Bench) -> Iterable[Finding]:
     """Ask each worker's NodePort from here, at its external address."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield from pool.map(lambda node: _node_port(node, bench.node_port), context.cluster.workers)
+        yield from pool.map(lambda node: _node_port(context, node, bench.node_port), context.cluster.workers)
 
 
-def _node_port(node: Node, port: int) -> Finding:
+def _node_port(context: Context, node: Node, port: int) -> Finding:
     address = node.external_ip or node.internal_ip
+    expected = f"a pod answers at {address}:{port}"
+    if node.name in context.unreachable:
+        return Finding(ok=None, node=node.name, expected=expected, actual="the node is not reachable")
     url = f"http://{address}:{port}/hostname"
     said = fetch(url, NODE_PORT_SECONDS)
     return Finding(
         ok=said.startswith("echo-"),
         node=node.name,
-        expected=f"a pod answers at {address}:{port}",
+        expected=expected,
         actual=f"{said} answers" if said.startswith("echo-") else said,
         hint="is the NodePort open to you (firewall, source_ranges)? systemctl status kube-proxy",
     )
