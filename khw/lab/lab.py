@@ -96,7 +96,7 @@ def up(name: str = "default", progress: Callable[[str], None] = lambda _: None) 
         lab = layout.allocate(name)
         _make_key(lab)
         Router(lab).ensure()
-        if not _answers(lab):
+        if not _stands(lab):
             progress(f"starting the API of lab {name}")
             _start_daemon(lab)
     return LabInfo(name, lab.project, lab.endpoint)
@@ -231,6 +231,11 @@ def _answers(lab: Layout) -> bool:
             return bool(json.load(answer).get("name") == lab.project)
     except (OSError, ValueError):
         return False
+
+
+def _stands(lab: Layout) -> bool:
+    """Whether every part is there; a daemon that starts makes again what is not."""
+    return _answers(lab) and Balancer(lab).runs and Names(lab).runs
 
 
 def _start_daemon(lab: Layout) -> None:

@@ -75,12 +75,13 @@ class Machine:
         """Its first process, as the host numbers it; None if it does not run."""
         try:
             pid = int((self.directory / "pid").read_text())
-            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            state, parent, *_ = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             keeper = Path(f"/proc/{parent}/cmdline").read_bytes().split(b"\0")
         except (OSError, ValueError, IndexError):
             return None
         # Numbers come round again: it is ours only while podman's conmon for this container is its parent.
-        return pid if self._container.encode() in keeper else None
+        # One that has ended (Z, X) may wait a moment for conmon to take its exit status.
+        return pid if self._container.encode() in keeper and state not in "ZX" else None
 
     def create(self, image: str, plug: Plug, project: str) -> None:
         """Make and start it; it runs, and boots."""
@@ -100,6 +101,7 @@ class Machine:
             *("--label", f"{LABEL}={self.layout.name}", "--pull", "never"),
             *("--runtime", "runc", "--privileged", "--cgroupns=private", "--systemd=false"),
             *("--env", "container=podman", "--env", "TERM=dumb", "--stop-signal=SIGRTMIN+3"),
+            *("--stop-timeout", "0"),  # to remove one is to end it at once; stop says its own time
             *("--network", "none", "--no-hosts"),
             *("--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp"),  # noqa: S108 - in the machine
             *("--volume", f"{self._volume()}:/var/lib"),
@@ -131,7 +133,7 @@ class Machine:
 
     def delete(self) -> None:
         """End it and remove its disk and all that the host keeps for it."""
-        run(["podman", "rm", "--force", "--ignore", "--time", "0", "--volumes", self._container], timeout=180)
+        run(["podman", "rm", "--force", "--ignore", "--volumes", self._container], timeout=180)
         run(["podman", "volume", "rm", "--force", self._container], allow_failure=True)
         if self.directory.exists():
             shutil.rmtree(self.directory)
@@ -205,7 +207,7 @@ def remove_all(layout: Layout) -> None:
     mark = ["--filter", f"label={LABEL}={layout.name}"]
     containers = run(["podman", "ps", "--all", "--quiet", *mark]).split()
     if containers:
-        run(["podman", "rm", "--force", "--time", "0", "--volumes", *containers], timeout=300)
+        run(["podman", "rm", "--force", "--volumes", *containers], timeout=300)
     volumes = run(["podman", "volume", "ls", "--quiet", *mark]).split()
     if volumes:
         run(["podman", "volume", "rm", "--force", *volumes], timeout=120)

@@ -169,7 +169,7 @@ class Watch:
 
     def __init__(self, backend: RealBackend) -> None:
         self._backend = backend
-        self._machines: dict[int, str] = {}  # pidfd → machine
+        self._machines: dict[int, tuple[str, int]] = {}  # pidfd → machine and its first process
         self._lock = threading.Lock()
         self._read, self._write = os.pipe()
         self._closed = False
@@ -188,7 +188,10 @@ class Watch:
         except ProcessLookupError:
             return
         with self._lock:
-            self._machines[descriptor] = machine.name
+            if (machine.name, pid) in self._machines.values():
+                os.close(descriptor)
+                return
+            self._machines[descriptor] = (machine.name, pid)
         os.write(self._write, b".")
 
     def close(self) -> None:
@@ -212,7 +215,7 @@ class Watch:
 
     def _ended(self, descriptor: int) -> None:
         with self._lock:
-            name = self._machines.pop(descriptor)
+            name, _ = self._machines.pop(descriptor)
         os.close(descriptor)
         threading.Thread(target=self._restart, args=(name,), daemon=True, name=f"restart-{name}").start()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
-NAME = "h2"
+NAME = "machines"
 ANSWER = "python3 -m http.server --directory /etc/khw-lab {port} >/dev/null 2>&1"
 
 
@@ -143,6 +144,19 @@ def test_firewall_rules_decide_inside_and_outside(place: Place) -> None:
     assert place.on("worker-1", "ping -c1 -W2 worker-0 >/dev/null && echo yes") == "yes"
     closed = "curl --silent --max-time 2 http://worker-0:31080 >/dev/null; echo $?"
     assert place.on("worker-1", closed) == "28"  # dropped, as on Google
+    place.backend.apply_network(place.wanted())
+
+
+def test_a_port_that_the_host_holds_everywhere_still_leads_to_the_machine(place: Place) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as held:  # noqa: S104 - as the host's sshd does
+        port = held.getsockname()[1]
+        place.on("worker-0", f"sudo systemd-run --quiet --unit=held sh -c '{ANSWER.format(port=port)}'")
+        opened = rule("held", Traffic(protocol="tcp", ports=(str(port),)))
+        place.backend.apply_network(place.wanted(firewalls=(INTERNAL, EXTERNAL, opened)))
+        asked = (
+            f"curl --silent --max-time 5 --output /dev/null --write-out %{{http_code}} http://{place.block}.20:{port}"
+        )
+        until(lambda: subprocess.run(asked.split(), capture_output=True, check=False).stdout == b"200", 10)
     place.backend.apply_network(place.wanted())
 
 
