@@ -91,6 +91,8 @@ def up(name: str = "default", progress: Callable[[str], None] = lambda _: None) 
     """Bring a lab up: its image, its network, its API. Nothing happens if it is up."""
     preflight.check()
     layout.check_name(name)
+    for line in preflight.raise_limits():
+        progress(line)
     image.ensure(progress=progress)
     with exclusively("labs"):
         lab = layout.allocate(name)

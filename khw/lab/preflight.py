@@ -23,6 +23,10 @@ PROGRAMS = {
     "apt-get": "apt",
 }
 PYTHON = (3, 11)
+# Each machine's systemd, containerd, kubelet and pods watch files, and the kernel counts them all as root's:
+# Debian's 128 instances are used up by two labs. Never lowered, and left as they are when the lab goes.
+WATCHES = {"max_user_instances": 8192, "max_user_watches": 524288}
+INOTIFY = Path("/proc/sys/fs/inotify")
 CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -48,6 +52,17 @@ def check() -> None:
     if "+NS" not in run(["haproxy", "-vv"]):
         msg = "this haproxy was built without network namespaces"
         raise LabError(msg, hint="use the haproxy package of Debian or Ubuntu")
+
+
+def raise_limits() -> list[str]:
+    """Raise the kernel's limits on file watches where they are lower than labs need; say which were raised."""
+    raised = []
+    for name, needed in WATCHES.items():
+        limit = INOTIFY / name
+        if int(limit.read_text()) < needed:
+            limit.write_text(str(needed))
+            raised.append(f"fs.inotify.{name} raised to {needed}")
+    return raised
 
 
 def missing(programs: dict[str, str]) -> set[str]:
