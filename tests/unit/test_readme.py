@@ -10,6 +10,7 @@ import click
 import pytest
 
 from khw.cli import main
+from khw.phases import PHASES
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 LINES = [line.strip() for line in README.splitlines() if re.match(r" {4}khw ", line)]
@@ -31,3 +32,9 @@ def test_a_command_of_the_readme_is_one_of_ours(text: str) -> None:
         assert found, text
         command, context = found, click.Context(found, parent=context, info_name=found.name)
     command.make_parser(context).parse_args(args=words)
+
+
+def test_the_table_of_phases_is_the_one_that_is_run() -> None:
+    rows = re.findall(r"^\| (\d+) \| ([a-z, -]+) \|", README, re.MULTILINE)
+    told = [(int(chapter), name) for chapter, names in rows for name in names.split(", ")]
+    assert sorted(told) == sorted((phase.chapter, phase.name) for phase in PHASES)
