@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from khw.artifacts import lock
@@ -14,12 +16,13 @@ from khw.kubectl import Kubectl, KubectlError
 if TYPE_CHECKING:
     from khw.cluster import Cluster
 
-NAMESPACE = "khw-verify"
+NAMESPACE = "khw-verify"  # and a few letters: one takes its time to go, and the next round need not wait
+LABEL = "app.kubernetes.io/managed-by=khw-verify"
+ABANDONED = timedelta(minutes=15)
 ECHO = "echo"
 PORT = 8080
 READY_SECONDS = 40.0
 SUSPECT_SECONDS = 5.0
-GONE_SECONDS = 60.0
 POLL_SECONDS = 0.5
 CONNECT_SECONDS = 2
 
@@ -38,6 +41,7 @@ class Bench:
     """The test pods by worker, the Service before them, and why a worker has none."""
 
     kubectl: Kubectl
+    namespace: str
     pods: Mapping[str, Pod]
     missing: Mapping[str, str]
     service_address: str
@@ -49,7 +53,7 @@ class Bench:
 
     def execute(self, pod: Pod, *command: str) -> str:
         """Return what a command in a test pod prints; KubectlError if it fails."""
-        return self.kubectl.run("exec", f"--namespace={NAMESPACE}", pod.name, "--", *command, timeout=20.0)
+        return self.kubectl.run("exec", f"--namespace={self.namespace}", pod.name, "--", *command, timeout=20.0)
 
     def connect(self, pod: Pod, target: str, protocol: str = "tcp") -> str:
         """Connect from a test pod to 'host:port'; return '' if that works, else the reason."""
@@ -67,61 +71,61 @@ def bench(kubectl: Kubectl, cluster: Cluster, suspects: Collection[str] = ()) ->
 
     `suspects` are workers that other checks found broken, maybe meanwhile: they are waited for only a moment.
     """
+    namespace = f"{NAMESPACE}-{secrets.token_hex(3)}"
+    _sweep(kubectl)
     try:
-        _await_gone(kubectl)
-        kubectl.run("apply", "--filename=-", stdin=manifest())
-        pods, missing = _await_pods(kubectl, {node.name for node in cluster.workers}, suspects)
-        spec = kubectl.json("get", f"--namespace={NAMESPACE}", "service", ECHO)["spec"]
+        kubectl.run("apply", "--filename=-", stdin=manifest(namespace))
+        pods, missing = _await_pods(kubectl, namespace, {node.name for node in cluster.workers}, suspects)
+        spec = kubectl.json("get", f"--namespace={namespace}", "service", ECHO)["spec"]
         yield Bench(
             kubectl=kubectl,
+            namespace=namespace,
             pods=pods,
             missing=missing,
             service_address=spec["clusterIP"],
             node_port=spec["ports"][0]["nodePort"],
         )
     finally:
-        clear(kubectl)
+        clear(kubectl, namespace)
 
 
-def clear(kubectl: Kubectl) -> None:
-    """
-    Delete the namespace. Its pods go by force first: one on a node that is gone would hold it for ever.
-
-    It does not wait for the end; the next round does, if it comes that soon.
-    """
+def clear(kubectl: Kubectl, namespace: str) -> None:
+    """Delete the namespace, its pods by force: one on a node that is gone would hold it for ever."""
     with suppress(KubectlError):
-        kubectl.run("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
+        kubectl.run("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
         kubectl.run(
-            "delete", "pods", f"--namespace={NAMESPACE}", "--all", "--force", "--grace-period=0", "--wait=false"
+            "delete", "pods", f"--namespace={namespace}", "--all", "--force", "--grace-period=0", "--wait=false"
         )
 
 
-def manifest() -> str:
+def manifest(namespace: str) -> str:
     """Return the namespace, the pods and their Service."""
-    return MANIFEST.format(namespace=NAMESPACE, name=ECHO, image=lock.entry("image-agnhost").reference, port=PORT)
+    label, _, value = LABEL.partition("=")
+    return MANIFEST.format(
+        label=f"{label}: {value}",
+        namespace=namespace,
+        name=ECHO,
+        image=lock.entry("image-agnhost").reference,
+        port=PORT,
+    )
 
 
-def _await_gone(kubectl: Kubectl) -> None:
-    deadline = time.monotonic() + GONE_SECONDS
-    while True:
-        found = kubectl.run(
-            "get", "namespace", NAMESPACE, "--ignore-not-found", "--output=jsonpath={.status.phase}", timeout=15.0
-        )
-        if found != "Terminating":
-            return
-        if time.monotonic() > deadline:
-            msg = f"the namespace {NAMESPACE} of an earlier round does not go away"
-            raise KubectlError(msg, hint=f"kubectl get all -n {NAMESPACE}; kubectl describe namespace {NAMESPACE}")
-        time.sleep(POLL_SECONDS)
+def _sweep(kubectl: Kubectl) -> None:
+    """Delete what a round that was killed has left behind; a round that still runs is younger."""
+    items = kubectl.json("get", "namespaces", f"--selector={LABEL}")["items"]
+    now = datetime.now(UTC)
+    for item in items:
+        if now - datetime.fromisoformat(item["metadata"]["creationTimestamp"]) > ABANDONED:
+            clear(kubectl, item["metadata"]["name"])
 
 
 def _await_pods(
-    kubectl: Kubectl, workers: set[str], suspects: Collection[str]
+    kubectl: Kubectl, namespace: str, workers: set[str], suspects: Collection[str]
 ) -> tuple[dict[str, Pod], dict[str, str]]:
     """Poll until every worker has its pod, or those that have none are not Ready, or the time is over."""
     started = time.monotonic()
     while True:
-        items = kubectl.json("get", "pods", f"--namespace={NAMESPACE}", f"--selector=app={ECHO}")["items"]
+        items = kubectl.json("get", "pods", f"--namespace={namespace}", f"--selector=app={ECHO}")["items"]
         pods = {pod.node: pod for item in items if (pod := ready_pod(item))}
         absent = workers - set(pods)
         if not absent:
@@ -173,6 +177,8 @@ apiVersion: v1
 kind: Namespace
 metadata:
   name: {namespace}
+  labels:
+    {label}
 ---
 apiVersion: apps/v1
 kind: DaemonSet

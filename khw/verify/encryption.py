@@ -7,7 +7,6 @@ from base64 import b64decode
 from typing import TYPE_CHECKING
 
 from khw.errors import KhwError
-from khw.verify.bench import NAMESPACE
 from khw.verify.check import Finding
 from khw.verify.etcd import etcdctl, said
 
@@ -31,9 +30,11 @@ def at_rest(context: Context, bench: Bench) -> Iterable[Finding]:
     if agent is None:
         yield Finding(ok=False, expected=expected, actual="no controller answers over SSH", hint="khw inventory")
         return
-    bench.kubectl.run("create", "secret", "generic", NAME, f"--namespace={NAMESPACE}", f"--from-literal=mykey={VALUE}")
+    bench.kubectl.run(
+        "create", "secret", "generic", NAME, f"--namespace={bench.namespace}", f"--from-literal=mykey={VALUE}"
+    )
     try:
-        value = raw(agent, f"/registry/secrets/{NAMESPACE}/{NAME}")
+        value = raw(agent, f"/registry/secrets/{bench.namespace}/{NAME}")
     except (KhwError, ValueError) as error:
         yield Finding(ok=False, expected=expected, actual=str(error), hint=HINT)
         return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from khw.artifacts import lock
 from khw.kubectl import KubectlError
 from khw.secret import Secret
-from khw.verify.bench import NAMESPACE, PORT
+from khw.verify.bench import PORT
 from khw.verify.check import Finding
 from khw.verify.network import fetch
 
@@ -46,7 +46,7 @@ def logs(context: Context, bench: Bench) -> Iterable[Finding]:
     """Read a pod's log on each worker."""
 
     def look(pod: Pod) -> str:
-        text = bench.kubectl.run("logs", f"--namespace={NAMESPACE}", pod.name)
+        text = bench.kubectl.run("logs", f"--namespace={bench.namespace}", pod.name)
         return "" if "netexec" in text.lower() or "http server" in text.lower() else f"unexpected: {text[:80]!r}"
 
     return _each(context, bench, "kubectl logs shows a pod's log", look)
@@ -66,7 +66,7 @@ def port_forward(context: Context, bench: Bench) -> Iterable[Finding]:
     """Reach a pod on each worker through a forwarded port."""
 
     def look(pod: Pod) -> str:
-        with bench.kubectl.port_forward(f"pod/{pod.name}", PORT, namespace=NAMESPACE) as port:
+        with bench.kubectl.port_forward(f"pod/{pod.name}", PORT, namespace=bench.namespace) as port:
             said = fetch(f"http://127.0.0.1:{port}/hostname", 5.0)
         return "" if said == pod.name else said
 
@@ -80,7 +80,7 @@ def token(context: Context, bench: Bench) -> Iterable[Finding]:
         printed = bench.execute(pod, "/agnhost", "mounttest", f"--file_content={TOKEN_PATH}")
         status = review(bench, Secret(printed.rpartition(": ")[2].strip()))
         user = status.get("user", {})
-        if status.get("authenticated") and user.get("username") == f"system:serviceaccount:{NAMESPACE}:default":
+        if status.get("authenticated") and user.get("username") == f"system:serviceaccount:{bench.namespace}:default":
             return ""
         return str(status.get("error") or user.get("username") or "not authenticated")
 
@@ -104,7 +104,7 @@ def deployment(context: Context, bench: Bench) -> Iterable[Finding]:
     """Make a deployment, as the guide does, and wait for it: controller-manager, scheduler and kubelets at work."""
     replicas = len(context.cluster.workers)
     expected = f"{replicas} of {replicas} available within {DEPLOYMENT_SECONDS:g} s"
-    hint = f"kubectl get events -n {NAMESPACE}; journalctl -u kube-controller-manager -u kube-scheduler"
+    hint = f"kubectl get events -n {bench.namespace}; journalctl -u kube-controller-manager -u kube-scheduler"
     if absent := bench.absent(*(node.name for node in context.cluster.workers)):
         yield Finding(ok=None, expected=expected, actual=absent)
         return
@@ -113,7 +113,7 @@ def deployment(context: Context, bench: Bench) -> Iterable[Finding]:
         "create",
         "deployment",
         DEPLOYMENT,
-        f"--namespace={NAMESPACE}",
+        f"--namespace={bench.namespace}",
         f"--image={image}",
         f"--replicas={replicas}",
         "--",
@@ -127,7 +127,7 @@ def deployment(context: Context, bench: Bench) -> Iterable[Finding]:
 def _await_available(bench: Bench, replicas: int) -> int:
     deadline = time.monotonic() + DEPLOYMENT_SECONDS
     while True:
-        status = bench.kubectl.json("get", f"--namespace={NAMESPACE}", "deployment", DEPLOYMENT).get("status", {})
+        status = bench.kubectl.json("get", f"--namespace={bench.namespace}", "deployment", DEPLOYMENT).get("status", {})
         seen = int(status.get("availableReplicas", 0))
         if seen == replicas or time.monotonic() > deadline:
             return seen

@@ -52,6 +52,7 @@ def bench(answer: Callable[[tuple[str, ...]], Any], *, without: str = "") -> Ben
     pods = {n.name: Pod(f"echo-{n.name}", n.name, "10.200.0.2") for n in CLUSTER.workers if n.name != without}
     return Bench(
         kubectl=cast("Any", FakeKubectl(answer)),
+        namespace="khw-verify",
         pods=pods,
         missing={without: "the test pod is Pending (not started)"} if without else {},
         service_address="10.32.0.77",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from fakes import FakeAgent, FakeKubectl, cluster
@@ -39,12 +40,14 @@ def ready(name: str, status: str = "True") -> dict[str, Any]:
     return {"metadata": {"name": name}, "status": {"conditions": [{"type": "Ready", "status": status}]}}
 
 
-def api(pods: Iterable[str], not_ready: Iterable[str] = ()) -> FakeKubectl:
+def api(pods: Iterable[str], not_ready: Iterable[str] = (), left: Iterable[Any] = ()) -> FakeKubectl:
     def answer(arguments: tuple[str, ...]) -> Any:
         if arguments[:2] == ("get", "pods"):
             return {"items": [pod(name) for name in pods]}
         if arguments[:2] == ("get", "nodes"):
             return {"items": [ready(n.name, str(n.name not in not_ready)) for n in CLUSTER.workers]}
+        if arguments[:2] == ("get", "namespaces"):
+            return {"items": left}
         if "service" in arguments:
             return {"spec": {"clusterIP": "10.32.0.77", "ports": [{"nodePort": 30123}]}}
         return ""
@@ -150,15 +153,28 @@ def test_pods_are_made_for_their_checks_and_taken_away() -> None:
     kubectl = api(node.name for node in CLUSTER.workers)
     (result,) = run(context(kubectl=kubectl), PodCheck(name="see", look=see_pods))
     assert result.actual == "worker-0 worker-1 worker-2"
-    assert kubectl.calls[-2][:3] == ("delete", "namespace", NAMESPACE)
+    namespace = next(c for c in kubectl.calls if "service" in c)[1].removeprefix("--namespace=")
+    assert namespace.startswith(NAMESPACE)
+    assert kubectl.calls[-2][:3] == ("delete", "namespace", namespace)
     assert kubectl.calls[-1][:2] == ("delete", "pods")
+
+
+def test_what_a_killed_round_left_is_swept_and_a_running_round_is_left_alone() -> None:
+    now = datetime.now(UTC)
+    ages = {"khw-verify-old": timedelta(hours=1), "khw-verify-now": timedelta(seconds=9)}
+    left = [{"metadata": {"name": name, "creationTimestamp": (now - age).isoformat()}} for name, age in ages.items()]
+    kubectl = api((node.name for node in CLUSTER.workers), left=left)
+    run(context(kubectl=kubectl), PodCheck(name="see", look=see_pods))
+    deleted = [call[2] for call in kubectl.calls if call[:2] == ("delete", "namespace")]
+    assert "khw-verify-old" in deleted
+    assert "khw-verify-now" not in deleted
 
 
 def test_pods_are_taken_away_when_they_could_not_be_made() -> None:
     def answer(arguments: tuple[str, ...]) -> Any:
         if arguments[0] == "apply":
             raise KubectlError("kubectl apply: denied")
-        return ""
+        return {"items": []}
 
     kubectl = FakeKubectl(answer)
     (result,) = run(context(kubectl=kubectl), PodCheck(name="see", look=see_pods))
