@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from khw.artifacts import lock
@@ -12,9 +13,10 @@ from khw.kubectl import KubectlError
 from khw.secret import Secret
 from khw.verify.bench import PORT
 from khw.verify.check import Finding
-from khw.verify.network import fetch
+from khw.verify.network import AT_ONCE, fetch
 
 if TYPE_CHECKING:
+    from khw.cluster import Node
     from khw.verify.bench import Bench, Pod
     from khw.verify.context import Context
 
@@ -137,12 +139,14 @@ def _await_available(bench: Bench, replicas: int) -> int:
 def _each(
     context: Context, bench: Bench, expected: str, look: Callable[[Pod], str], hint: str = HINT
 ) -> Iterable[Finding]:
-    for node in context.cluster.workers:
+    def one(node: Node) -> Finding:
         if absent := bench.absent(node.name):
-            yield Finding(ok=None, node=node.name, expected=expected, actual=absent)
-            continue
+            return Finding(ok=None, node=node.name, expected=expected, actual=absent)
         try:
             reason = look(bench.pods[node.name])
         except KubectlError as error:
             reason = error.message
-        yield Finding(ok=not reason, node=node.name, expected=expected, actual=reason or "it does", hint=hint)
+        return Finding(ok=not reason, node=node.name, expected=expected, actual=reason or "it does", hint=hint)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield from pool.map(one, context.cluster.workers)
