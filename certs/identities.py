@@ -12,6 +12,8 @@ from enum import StrEnum
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from khw.cluster import NOT_KNOWN_YET
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -103,7 +105,8 @@ def _api_server(cluster: Cluster) -> Identity:
     names = [".".join(labels[:count]) for count in range(1, len(labels) + 1)]
     addresses = [str(cluster.network.service_address)]
     addresses += [address for node in cluster.controllers for address in _addresses(node)]
-    (addresses if _is_address(cluster.api_address) else names).append(cluster.api_address)
+    if cluster.api_address != NOT_KNOWN_YET:
+        (addresses if _is_address(cluster.api_address) else names).append(cluster.api_address)
     return Identity(
         "kubernetes",
         "kubernetes",

@@ -36,6 +36,7 @@ from khw.certs.authority import (
 )
 from khw.certs.identities import AUTHORITIES, identities
 from khw.changes import Action, Change
+from khw.difference import of_certificate
 from khw.errors import PkiError
 from khw.files import write_private
 from khw.secret import Secret
@@ -120,6 +121,7 @@ class _Store:
         path = self.directory / "encryption-key"
         if path.exists():
             self._note("key:encryption", Action.UNCHANGED)
+            self._close(path)
             return _decode(path)
         if any(self.directory.glob("*.pem")):
             raise self._lost(path, "Secrets that are stored in etcd cannot be read without it")
@@ -133,6 +135,7 @@ class _Store:
         name = f"{authority.name}-ca"
         certificate, key = self._paths(name)
         if certificate.exists() and key.exists():
+            self._close(key)
             pair = _read(certificate, key)
             _require_days(pair.x509, certificate, renew_days)
             self._note(f"authority:{authority.name}", Action.UNCHANGED)
@@ -144,7 +147,7 @@ class _Store:
             raise self._lost(lost, f"{witness} was issued by this authority")
         pair = make_authority(authority, days=AUTHORITY_DAYS)
         self._write_pair(name, pair)
-        self._note(f"authority:{authority.name}", Action.CREATED, after=_end(pair.x509))
+        self._note(f"authority:{authority.name}", Action.CREATED, after=_end(pair.x509), diff=_fields(name, None, pair))
         return pair
 
     def pair(self, identity: Identity, authority: Pair, days: int, renew_days: int) -> Pair:
@@ -152,19 +155,22 @@ class _Store:
         certificate, key = self._paths(identity.name)
         resource = f"certificate:{identity.name}"
         action, reason = Action.CREATED, ""
+        old: Pair | None = None
         if identity.lasting and certificate.exists() and not key.exists():
             raise self._lost(key, "what it signed is believed no more without it")
         if certificate.exists() and key.exists():
+            self._close(key)
             pair = _read(certificate, key)
             reason = _outdated(pair.x509, identity, authority.x509, certificate, renew_days)
             if not reason:
                 self._note(resource, Action.UNCHANGED)
                 return pair
-            action = Action.UPDATED
+            action, old = Action.UPDATED, pair
         kept = _private_key(key) if identity.lasting and key.exists() else None
         pair = issue(identity, authority, days=days, key=kept)
         self._write_pair(identity.name, pair)
-        self._note(resource, action, before=reason, after=_end(pair.x509))
+        diff = _fields(identity.name, old, pair)
+        self._note(resource, action, before=reason, after=_end(pair.x509), diff=diff)
         return pair
 
     def _lost(self, path: Path, why: str) -> PkiError:
@@ -182,16 +188,24 @@ class _Store:
         self._write(key, pair.key.reveal())
         self._write(certificate, pair.certificate)
 
+    def _close(self, path: Path) -> None:
+        """Take away what others may do with a private file."""
+        if not self.check and path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+
     def _write(self, path: Path, data: bytes) -> None:
         if not self.check:
             write_private(path, data)
 
-    def _note(self, resource: str, action: Action, before: str = "", after: str = "") -> None:
-        self.changes.append(Change(resource=resource, action=action, before=before, after=after))
+    def _note(self, resource: str, action: Action, before: str = "", after: str = "", diff: str = "") -> None:
+        self.changes.append(Change(resource=resource, action=action, before=before, after=after, diff=diff))
+
+
+def _fields(name: str, old: Pair | None, new: Pair) -> str:
+    return of_certificate(name, old.certificate.decode() if old else None, new.certificate)
 
 
 def _decode(path: Path) -> Secret:
-    _close(path)
     try:
         key = b64decode(path.read_bytes().strip(), validate=True)
     except Base64Error:
@@ -206,7 +220,6 @@ def _decode(path: Path) -> Secret:
 
 def _read(certificate: Path, key: Path) -> Pair:
     """Return a pair from disk; PkiError names the file that is not what it must be."""
-    _close(key)
     pair = Pair(certificate.read_bytes(), Secret(key.read_bytes()))
     try:
         public = pair.x509.public_key()
@@ -225,12 +238,6 @@ def _private_key(path: Path) -> EllipticCurvePrivateKey:
     if not isinstance(key, EllipticCurvePrivateKey):
         raise PkiError(f"{path} is not an unencrypted elliptic curve key", hint=_restore(path))
     return key
-
-
-def _close(path: Path) -> None:
-    """Take away what others may do with a private file."""
-    if path.stat().st_mode & 0o077:
-        path.chmod(0o600)
 
 
 def _restore(path: Path) -> str:

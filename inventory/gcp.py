@@ -60,6 +60,10 @@ class GcpProvider:
         """Return the cluster with its machines as they are now."""
         return gcp_discovery.discover(self.api, self._spec)
 
+    def foresee(self) -> Cluster:
+        """Return the cluster with its machines as they are now, and as they will be made."""
+        return gcp_discovery.foresee(self.api, self._spec)
+
     def ensure_load_balancer(self, cluster: Cluster, *, check: bool = False) -> Sequence[Change]:
         """Chapter 8: instance groups, health check, backend service, forwarding rule, the checkers' firewall rule."""
         return gcp_balancer.ensure_balancer(self.api, cluster, check=check)

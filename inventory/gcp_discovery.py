@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from google.api_core import exceptions as refusals
 
-from khw.cluster import Cluster, Node, Role
+from khw.cluster import NOT_KNOWN_YET, Cluster, Node, Role
 from khw.errors import ProviderError
 from khw.inventory.gcp_clients import REQUEST_TIMEOUT
 from khw.inventory.gcp_compute import CLUSTER_LABEL, ROLE_LABEL, metadata_of
@@ -17,7 +18,7 @@ from khw.inventory.gcp_kinds import ADDRESS, INSTANCE
 from khw.inventory.gcp_operations import Job, last, together
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from khw.cluster import Planned, Spec
     from khw.inventory.gcp_clients import Api, Message
@@ -45,6 +46,23 @@ def discover(api: Api, spec: Spec) -> Cluster:
             f"the static address {spec.network.name} is missing in region {api.gcp.region}",
             hint="`khw run --phase compute` makes it",
         )
+    return _cluster(api, spec, found, str(address.address))
+
+
+def foresee(api: Api, spec: Spec) -> Cluster:
+    """
+    Return the cluster as chapter 3 will leave it: a plan's view, before there is anything.
+
+    A machine that is not made yet is in the zone where it will be, and has no external address yet.
+    """
+    found = {str(row.name): row for row in api.labelled(CLUSTER_LABEL, spec.name)}
+    address = api.get(ADDRESS, spec.network.name)
+    cluster = _cluster(api, spec, found, str(address.address) if address is not None else NOT_KNOWN_YET)
+    nodes = tuple(node if node.exists else replace(node, zone=api.gcp.zone) for node in cluster.nodes)
+    return replace(cluster, nodes=nodes)
+
+
+def _cluster(api: Api, spec: Spec, found: Mapping[str, Message], api_address: str) -> Cluster:
     deadline = time.monotonic() + spec.timeouts.boot
     jobs = [Job(name, partial(_node, api, spec, row, deadline)) for name, row in found.items()]
     nodes: dict[object, Node] = dict(together(api, jobs))
@@ -53,7 +71,7 @@ def discover(api: Api, spec: Spec) -> Cluster:
     return Cluster(
         spec=spec,
         nodes=tuple(sorted([*nodes.values(), *missing], key=lambda node: _order(node, planned))),
-        api_address=str(address.address),
+        api_address=api_address,
     )
 
 
@@ -71,6 +89,7 @@ def _missing(spec: Spec, machine: Planned) -> Node:
         pod_cidr=str(machine.pod_cidr) if machine.pod_cidr else None,
         ssh_user=spec.ssh.user,
         unreachable="its instance does not exist",
+        exists=False,
     )
 
 

@@ -15,15 +15,21 @@ if TYPE_CHECKING:
     from khw.workspace import Workspace
 
 
-def login_key(spec: Spec, workspace: Workspace) -> Path:
-    """Return the file of the private key."""
-    return Path(spec.ssh.private_key).expanduser() if spec.ssh.private_key else workspace.ssh_key
+NOT_MADE_YET = "ssh-ed25519 (khw makes it at the first run)"
 
 
-def login_public_key(spec: Spec, workspace: Workspace) -> str:
+def login_key(spec: Spec, workspace: Workspace, *, check: bool = False) -> Path:
+    """Return the file of the private key; with `check` khw's own is not made if it is missing."""
+    if spec.ssh.private_key:
+        return Path(spec.ssh.private_key).expanduser()
+    return workspace.ssh_key_file if check else workspace.ssh_key
+
+
+def login_public_key(spec: Spec, workspace: Workspace, *, check: bool = False) -> str:
     """Return the public half, as new machines are told to let it in: one line, without a comment."""
     if not spec.ssh.private_key:
-        return workspace.ssh_public_key
+        missing = check and not workspace.ssh_key_file.exists()
+        return NOT_MADE_YET if missing else workspace.ssh_public_key
     path = login_key(spec, workspace)
     try:
         key = load_ssh_private_key(path.read_bytes(), password=None)

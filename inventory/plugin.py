@@ -9,6 +9,8 @@ It needs nothing else of khw in the script that uses it:
 
 from __future__ import annotations
 
+import os
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,15 +51,24 @@ class KhwInventory:
         return inventory_of(cluster, workspace)
 
 
-def inventory_of(cluster: Cluster, workspace: Workspace) -> Inventory:
+def inventory_of(cluster: Cluster, workspace: Workspace, *, check: bool = False) -> Inventory:
     """
     Return the cluster's machines as a Nornir inventory, and write their host keys to the workspace's known_hosts.
 
-    A host that there is no use in connecting to has the reason in its data, as `unreachable`.
+    A host that there is no use in connecting to has the reason in its data, as `unreachable`. With `check` nothing is
+    written: host keys that are not in the file yet are kept in memory, for as long as the inventory lives.
     """
-    write_atomically(workspace.known_hosts, known_hosts(cluster.nodes).encode(), mode=0o600)
+    keys = known_hosts(cluster.nodes).encode()
+    data: dict[str, Any] = {"cluster": cluster.name}
+    host_keys = workspace.known_hosts
+    if not check:
+        workspace.prepare()
+        write_atomically(workspace.known_hosts, keys, mode=0o600)
+    elif not (workspace.known_hosts.exists() and workspace.known_hosts.read_bytes() == keys):
+        data["host_keys"] = in_memory = _InMemory(keys)
+        host_keys = in_memory.path
     groups = Groups({role: Group(name=role) for role in ("controller", "worker")})
-    options = _netmiko(cluster, workspace)
+    options = _netmiko(cluster, login_key(cluster.spec, workspace, check=check), host_keys)
     hosts = Hosts()
     for node in cluster.nodes:
         hosts[node.name] = Host(
@@ -76,7 +87,7 @@ def inventory_of(cluster: Cluster, workspace: Workspace) -> Inventory:
                 ),
             },
         )
-    return Inventory(hosts=hosts, groups=groups, defaults=Defaults(data={"cluster": cluster.name}))
+    return Inventory(hosts=hosts, groups=groups, defaults=Defaults(data=data))
 
 
 def _data(node: Node) -> dict[str, Any]:
@@ -90,17 +101,27 @@ def _data(node: Node) -> dict[str, Any]:
     }
 
 
-def _netmiko(cluster: Cluster, workspace: Workspace) -> dict[str, Any]:
+class _InMemory:
+    """A file that is on no disk; it goes with the last who holds this."""
+
+    def __init__(self, data: bytes) -> None:
+        descriptor = os.memfd_create("known_hosts")
+        weakref.finalize(self, os.close, descriptor)
+        os.write(descriptor, data)
+        self.path = Path(f"/proc/self/fd/{descriptor}")
+
+
+def _netmiko(cluster: Cluster, private_key: Path, host_keys: Path) -> dict[str, Any]:
     """Return netmiko's options: khw's key and no other, and only the host keys that the provider published."""
     timeout = cluster.spec.timeouts.connect
     return {
         "use_keys": True,
-        "key_file": str(login_key(cluster.spec, workspace)),
+        "key_file": str(private_key),
         "allow_agent": False,
         "ssh_strict": True,
         "system_host_keys": False,
         "alt_host_keys": True,
-        "alt_key_file": str(workspace.known_hosts),
+        "alt_key_file": str(host_keys),
         "conn_timeout": timeout,
         "auth_timeout": timeout,
         "banner_timeout": timeout,

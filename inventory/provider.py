@@ -44,6 +44,14 @@ class Provider(Protocol):
         """Return the cluster with its machines as they are now; ProviderError names what is missing."""
         ...
 
+    def foresee(self) -> Cluster:
+        """
+        Return the cluster as chapter 3 will leave it: what exists as discovered, the rest from the cluster file.
+
+        A machine that is not made yet has `exists` False and no external address; the API's may be NOT_KNOWN_YET.
+        """
+        ...
+
     def ensure_load_balancer(self, cluster: Cluster, *, check: bool = False) -> Sequence[Change]:
         """Chapter 8: health check, backend, forwarding rule and the health checkers' firewall rule."""
         ...

@@ -46,6 +46,10 @@ class StaticProvider:
             api_address=self._static.api_address,
         )
 
+    def foresee(self) -> Cluster:
+        """The machines are there."""
+        return self.discover()
+
     def _node(self, row: StaticNode) -> Node:
         return Node(
             name=row.name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from khw.changes import Action, Change
 from khw.compare import Articles, Touched, judge, must_act, operation, payload, spec
@@ -17,11 +17,33 @@ from khw.errors import StepError
 from khw.resources import Binary, Image, Require, Resource, Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from khw.artifacts.store import Store
-    from khw.client import Agent
+    from khw.client import Payload
+    from khw.cluster import Facts
     from khw.compare import State
+
+
+class Machine(Protocol):
+    """What is needed of a node: `khw.client.Agent`, or in a plan one that is not made yet."""
+
+    @property
+    def facts(self) -> Facts:
+        """What it is."""
+
+    def probe(self, specs: Sequence[Mapping[str, Any]], *, record: bool = True) -> list[dict[str, Any]]:
+        """Return the states of resources."""
+
+    def act(
+        self,
+        ops: Sequence[Mapping[str, Any]],
+        payloads: Sequence[Payload] = (),
+        *,
+        on_done: Callable[[dict[str, Any]], None],
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> None:
+        """Do these, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +70,7 @@ class _Listener:
 
 
 def converge(  # noqa: PLR0913 - who listens and what is simulated is the caller's to say
-    agent: Agent,
+    agent: Machine,
     resources: Sequence[Resource],
     store: Store,
     *,
@@ -57,18 +79,21 @@ def converge(  # noqa: PLR0913 - who listens and what is simulated is the caller
     on_change: Callable[[Change], None] | None = None,
     on_bytes: Callable[[int], None] | None = None,
     settle: Callable[[], AbstractContextManager[object]] | None = None,
+    foreseen: Touched | None = None,
 ) -> list[Change]:
     """
     Bring these resources to where they should be on the agent's node, and return what that took.
 
-    With `check` nothing is done. `on_change` hears of each resource when it is done, `on_bytes` of what the node has
-    taken of uploads; trailing Waits run inside `settle()`. StepError names the resource that failed: those before it
+    With `check` nothing is done, and `foreseen` is what the node's earlier phases would have done. `on_change` hears of
+    each resource when it is done, `on_bytes` of what the node has taken of uploads; trailing Waits run inside
+    `settle()`. StepError names the resource that failed: those before it
     are done, those after it are not.
     """
-    articles = _articles(agent, resources, store)
-    states = agent.probe([spec(resource, articles) for resource in resources]) if resources else []
+    articles = _articles(agent, resources, store, check=check)
+    specs = [spec(resource, articles) for resource in resources]
+    states = agent.probe(specs, record=not check) if resources else []
     _require(node, resources, states)
-    rows = _compare(resources, states, articles)
+    rows = _compare(resources, states, articles, foreseen if check else None)
     listener = _Listener(on_change)
     if check or not any(row.act for row in rows):
         for row in rows:
@@ -84,8 +109,10 @@ def converge(  # noqa: PLR0913 - who listens and what is simulated is the caller
     return listener.changes
 
 
-def _articles(agent: Agent, resources: Sequence[Resource], store: Store) -> Articles:
+def _articles(agent: Machine, resources: Sequence[Resource], store: Store, *, check: bool) -> Articles:
     names = {resource.artifact for resource in resources if isinstance(resource, Binary | Image)}
+    if check:
+        return Articles.foreseen(store, names, agent.facts.architecture)
     return Articles.of(store, names, agent.facts.architecture, zstd=agent.facts.zstd)
 
 
@@ -99,10 +126,13 @@ def _require(node: str, resources: Sequence[Resource], states: Sequence[State]) 
     raise StepError(problems, node=node, hint="; ".join(r.hint for r, _ in failed), evidence="\n".join(seen))
 
 
-def _compare(resources: Sequence[Resource], states: Sequence[State], articles: Articles) -> list[_Row]:
-    touched = Touched()
+def _compare(
+    resources: Sequence[Resource], states: Sequence[State], articles: Articles, foreseen: Touched | None
+) -> list[_Row]:
+    touched = Touched() if foreseen is None else foreseen
     rows = []
-    for resource, state in zip(resources, states, strict=True):
+    for resource, found in zip(resources, states, strict=True):
+        state = found if foreseen is None else foreseen.seen(resource, found)
         change = judge(resource, state, touched, articles)
         rows.append(_Row(resource, state, change, must_act(resource, state, change, touched)))
         touched.note(resource, change, articles)
@@ -119,7 +149,7 @@ def _trailing_waits(resources: Sequence[Resource]) -> int:
 
 
 def _act(
-    agent: Agent,
+    agent: Machine,
     rows: Sequence[_Row],
     articles: Articles,
     listener: _Listener,

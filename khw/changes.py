@@ -24,7 +24,8 @@ class Change:
     One resource, what was done to it, and how long that took.
 
     `before` and `after` are short and never hold a secret ('sha256:ab12…', 'inactive', 'mode 0644'); `diff` is a
-    unified diff of text that is not secret, or ''.
+    unified diff of text that is not secret, or ''. In a plan, a change is not `certain` that depends on what cannot be
+    known before: what the image brings of a machine that is not made yet.
     """
 
     resource: str
@@ -33,8 +34,15 @@ class Change:
     after: str = ""
     diff: str = ""
     seconds: float = 0.0
+    certain: bool = True
 
     @property
     def changed(self) -> bool:
         """Whether anything was done."""
         return self.action is not Action.UNCHANGED
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the JSON form; what there is nothing to say of is left out."""
+        row: dict[str, object] = {"resource": self.resource, "action": self.action.value}
+        row |= {name: text for name in ("before", "after", "diff") if (text := getattr(self, name))}
+        return row if self.certain else row | {"certain": False}

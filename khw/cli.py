@@ -68,10 +68,10 @@ main.add_command(lab)
 main.add_command(artifacts)
 
 
-def _session(file: Path) -> Session:
+def _session(file: Path, *, check: bool = False) -> Session:
     from khw.session import open_session
 
-    return open_session(file)
+    return open_session(file, check=check)
 
 
 @main.command()
@@ -151,13 +151,13 @@ def _walk(  # noqa: PLR0913 - one parameter an option
     from khw.phases import select
     from khw.session import plan_for
 
-    session = _session(file)
+    session = _session(file, check=check)
     phases = select(only, start, until, skip)
     plan = plan_for(session, phases, limit=limit, failed=failed, parallel=parallel)
     if plan is None:
         click.echo("nothing failed in the last run: nothing to do", err=True)
         return
-    outcome = session.run(plan, check=check, sinks=[render.ProgressLines()], what=" ".join(sys.argv[1:]))
+    outcome = session.run(plan, sinks=[render.ProgressLines(check=check)], what=" ".join(sys.argv[1:]))
     if output == "json":
         render.data(outcome.report.as_dict(), "json")
     elif output == "nornir":
@@ -296,10 +296,10 @@ def destroy(file: Path, check: bool, yes: bool) -> None:
     """Chapter 14: remove everything that khw made in the project, and list what is left: nothing."""
     from khw import render
 
-    session = _session(file)
+    session = _session(file, check=check)
     if not check and not yes:
         click.confirm(f"Remove the cluster {session.spec.name} and its machines?", abort=True, err=True)
-    changes, left = session.destroy(check=check)
+    changes, left = session.destroy()
     render.table(("resource", "action"), ((c.resource, c.action) for c in changes))
     if not check:
         click.echo("left in the project: " + (", ".join(left) or "nothing"))

@@ -138,9 +138,10 @@ class Agent:
         self.exchange({"do": "read", "path": path}, on_data=data.extend)
         return bytes(data)
 
-    def probe(self, specs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Return the states of resources (`khw.compare` makes the specs)."""
-        states: list[dict[str, Any]] = self.exchange({"do": "probe", "specs": list(specs)})["states"]
+    def probe(self, specs: Sequence[Mapping[str, Any]], *, record: bool = True) -> list[dict[str, Any]]:
+        """Return the states of resources (`khw.compare` makes the specs); without `record` the node writes nothing."""
+        request = {"do": "probe", "specs": list(specs), "record": record}
+        states: list[dict[str, Any]] = self.exchange(request)["states"]
         return states
 
     def act(

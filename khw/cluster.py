@@ -192,6 +192,7 @@ class Facts:
     zstd: bool = False  # the zstd command is there
     clock: float = 0.0  # seconds since the epoch, when the agent answered
     swap: bool = False
+    container: bool = False  # a container of systemd's kind: swap and modules are its host's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,11 +210,16 @@ class Node:
     ssh_user: str = "khw"
     host_keys: tuple[str, ...] = ()  # "ssh-ed25519 AAAA…"
     unreachable: str = ""  # why there is no use in connecting: "its instance is TERMINATED"
+    exists: bool = True  # False: the cluster file asks for it, and it is not made yet
     facts: Facts = Facts()
 
     def with_facts(self, facts: Facts) -> Node:
         """Return this node with what its agent saw."""
         return replace(self, facts=facts)
+
+
+NOT_KNOWN_YET = "known-once-it-is-made"
+"""Stands in a plan for the API's address, as long as nothing has one."""
 
 
 @dataclass(frozen=True)

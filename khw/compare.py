@@ -10,10 +10,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from difflib import unified_diff
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
+from khw import difference
+from khw.certs import fields
 from khw.changes import Action, Change
 from khw.client import Payload
 from khw.resources import (
@@ -48,19 +49,44 @@ IMAGE_TIMEOUT = 300.0
 
 @dataclass(slots=True)
 class Touched:
-    """What was, or would be, changed so far on this node in this phase."""
+    """
+    What was, or would be, changed so far on this node.
+
+    A run needs it for the length of a phase. A plan keeps it from phase to phase, as nothing is really changed: then
+    `seen` says how a path would look by now.
+    """
 
     digests: dict[str, str] = field(default_factory=dict)  # of files, as they will be
     anything: bool = False
+    paths: dict[str, State] = field(default_factory=dict)
 
     def note(self, resource: Resource, change: Change, articles: Articles) -> None:
         """Add a change."""
-        if change.changed:
-            self.anything = True
-            if isinstance(resource, File | Binary):
-                self.digests[resource.path] = spec(resource, articles)["sha256"]
-            elif isinstance(resource, Absent):
-                self.digests[resource.path] = ""
+        if not change.changed:
+            return
+        self.anything = True
+        if isinstance(resource, File | Binary):
+            sha256 = spec(resource, articles)["sha256"]
+            self.digests[resource.path] = sha256
+            self.paths[resource.path] = _state("file", resource.mode, _owner(resource)) | {"sha256": sha256}
+        elif isinstance(resource, Absent):
+            self.digests[resource.path] = ""
+            self.paths[resource.path] = {"kind": "absent"}
+        elif isinstance(resource, Directory):
+            self.paths[resource.path] = _state("directory", resource.mode, resource.owner)
+
+    def seen(self, resource: Resource, state: State) -> State:
+        """Return the state that the resource would have by now, if this is the one that it has."""
+        if not isinstance(resource, Directory | File | Binary | Absent):
+            return state
+        if resource.path in self.paths:
+            return self.paths[resource.path]
+        below = resource.path.rstrip("/") + "/"
+        if state["kind"] == "absent" and any(
+            path.startswith(below) and state["kind"] != "absent" for path, state in self.paths.items()
+        ):
+            return _state("directory", 0o755, SUPERUSER)  # made on the way to what is below it
+        return state
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +96,23 @@ class Articles:
     store: Store
     form: Form
     found: Mapping[str, Artifact]
+    digests: Mapping[str, str]
 
     @classmethod
     def of(cls, store: Store, names: set[str], architecture: str, *, zstd: bool) -> Articles:
         """Get them all from the store."""
         found = {name: store.get(name, architecture=architecture) for name in sorted(names)}
-        return cls(store, "zstd" if zstd else "gzip", found)
+        digests = {name: artifact.sha256 for name, artifact in found.items()}
+        return cls(store, "zstd" if zstd else "gzip", found, digests)
+
+    @classmethod
+    def foreseen(cls, store: Store, names: set[str], architecture: str) -> Articles:
+        """Take only what is known of them without getting any."""
+        return cls(store, "gzip", {}, {name: store.digest(name, architecture=architecture) for name in names})
 
     def sha256(self, name: str) -> str:
-        """Return an artifact's digest."""
-        return self.found[name].sha256
+        """Return an artifact's digest; of a plan '' if it is not in the cache yet."""
+        return self.digests[name]
 
     def payload(self, name: str) -> Payload:
         """Return an artifact's content, compressed."""
@@ -98,10 +131,13 @@ def spec(resource: Resource, articles: Articles) -> dict[str, Any]:  # noqa: PLR
             return {"kind": "directory" if isinstance(resource, Directory) else "absent", "path": resource.path}
         case File():
             data = content_bytes(resource.content)
-            text = not isinstance(resource.content, Secret) and len(data) <= DIFF_LIMIT
-            return {"kind": "file", "path": resource.path, "sha256": digest(data), "text": text}
+            secret = isinstance(resource.content, Secret)
+            text = (resource.masked or not secret) and len(data) <= DIFF_LIMIT
+            salt = difference.SALT if secret else ""
+            return {"kind": "file", "path": resource.path, "sha256": digest(data), "text": text, "salt": salt}
         case Binary():
-            return {"kind": "file", "path": resource.path, "sha256": articles.sha256(resource.artifact), "text": False}
+            sha256 = articles.sha256(resource.artifact)
+            return {"kind": "file", "path": resource.path, "sha256": sha256, "text": False, "salt": ""}
         case Image():
             return {"kind": "image", "reference": resource.reference}
         case Package():
@@ -197,11 +233,13 @@ def judge(resource: Resource, state: State, touched: Touched, articles: Articles
             return _image(resource, state, articles.sha256(resource.artifact))
         case Package():
             there = state["present"]
-            return _change(resource, Action.UNCHANGED if there else Action.CREATED, "" if there else "absent")
+            change = _change(resource, Action.UNCHANGED if there else Action.CREATED, "" if there else "absent")
+            return replace(change, certain=not state.get("guessed", False))
         case Unit():
             return _unit(resource, state, touched)
         case Command():
-            return _change(resource, Action.UNCHANGED if state["code"] == 0 else Action.RAN)
+            change = _change(resource, Action.UNCHANGED if state["code"] == 0 else Action.RAN)
+            return replace(change, certain=not state.get("guessed", False))
         case Manifest():
             return _manifest(resource, state)
         case Wait() | Require():
@@ -254,9 +292,11 @@ def _directory(resource: Directory, state: State) -> Change:
 
 def _file(resource: File | Binary, state: State, sha256: str) -> Change:
     secret = isinstance(resource, File) and isinstance(resource.content, Secret)
-    after = "secret" if secret else f"sha256:{sha256[:SHOWN]}"
+    after = "secret" if secret else _named(resource, sha256)
     if state["kind"] == "absent":
-        return _change(resource, Action.CREATED, "absent", after)
+        return _change(resource, Action.CREATED, "absent", after, _diff_of(resource, state))
+    if not sha256:
+        return replace(_change(resource, Action.UPDATED, "present", after), certain=False)
     if state.get("sha256") != sha256:
         before = "another secret" if secret else f"sha256:{state.get('sha256', state['kind'])[:SHOWN]}"
         return _change(resource, Action.UPDATED, before, after, _diff_of(resource, state))
@@ -264,11 +304,27 @@ def _file(resource: File | Binary, state: State, sha256: str) -> Change:
     return _change(resource, Action.UNCHANGED if found == wanted else Action.UPDATED, found, wanted)
 
 
+def _named(resource: File | Binary, sha256: str) -> str:
+    """Return what a person may call the content: a certificate's fields are in the diff, its digest says nothing."""
+    if isinstance(resource, File) and fields.is_certificate(content_bytes(resource.content)):
+        return "certificate"
+    return f"sha256:{sha256[:SHOWN]}" if sha256 else "not in the cache yet"
+
+
 def _diff_of(resource: File | Binary, state: State) -> str:
-    if isinstance(resource, Binary) or isinstance(resource.content, Secret) or state.get("text") is None:
+    """Return the lines that differ, of what may be shown; all of them if the file is not there."""
+    before, absent = state.get("text"), state["kind"] == "absent"
+    if isinstance(resource, Binary) or (before is None and not absent):
         return ""
+    data = content_bytes(resource.content)
+    if len(data) > DIFF_LIMIT:
+        return ""
+    if isinstance(resource.content, Secret):
+        return difference.of_masked(resource.path, before, data.decode()) if resource.masked else ""
+    if fields.is_certificate(data):
+        return difference.of_certificate(resource.path, before, data)
     try:
-        return _diff(resource.path, state["text"], content_bytes(resource.content).decode())
+        return difference.of_text(resource.path, before, data.decode())
     except UnicodeDecodeError:
         return ""
 
@@ -284,12 +340,14 @@ def _image(resource: Image, state: State, sha256: str) -> Change:
 def _unit(resource: Unit, state: State, touched: Touched) -> Change:
     file, active = state["file"], state["active"]
     same = file.get("sha256") == digest(resource.content.encode()) and file.get("mode") == 0o644
-    diff = _diff(unit_name(resource.name), file["text"], resource.content) if file.get("text") is not None else ""
+    diff = ""
+    if file["kind"] == "absent" or file.get("text") is not None:
+        diff = difference.of_text(unit_name(resource.name), file.get("text"), resource.content)
     if not resource.running:
         quiet = active in ("inactive", "failed") and same and state["enabled"] is resource.enabled
         return _change(resource, Action.UNCHANGED if quiet else Action.UPDATED, active, "inactive", diff)
     if file["kind"] == "absent":
-        return _change(resource, Action.CREATED, "absent", "active")
+        return _change(resource, Action.CREATED, "absent", "active", diff)
     if not _up(resource, state):
         return _change(resource, Action.STARTED, active, "active", diff)
     settled = {path: touched.digests[path] for path in resource.inputs if path in touched.digests}
@@ -310,17 +368,17 @@ def _up(resource: Unit, state: State) -> bool:
 def _manifest(resource: Manifest, state: State) -> Change:
     if state["code"] == 0:
         return _change(resource, Action.UNCHANGED)
-    lines = state["out"].splitlines() if state["code"] == 1 else []
-    removed = any(line.startswith("-") and not line.startswith("---") for line in lines)
-    return _change(resource, Action.UPDATED if removed else Action.CREATED, diff="\n".join(lines))
+    if state["code"] != 1:  # there is no API server to ask yet
+        change = _change(resource, Action.CREATED, diff=difference.of_text(resource.name, None, resource.documents))
+        return replace(change, certain=state.get("new", False))
+    diff = difference.of_objects(state["out"])
+    removed = any(line.startswith("-") and not line.startswith("---") for line in diff.splitlines())
+    return _change(resource, Action.UPDATED if removed else Action.CREATED, diff=diff)
 
 
 def _rights(mode: int, owner: str) -> str:
     return f"mode {mode:04o} {owner}"
 
 
-def _diff(path: str, before: str, after: str) -> str:
-    lines = unified_diff(
-        before.splitlines(), after.splitlines(), f"{path} (on the node)", f"{path} (wanted)", lineterm=""
-    )
-    return "\n".join(lines)
+def _state(kind: str, mode: int, owner: str) -> dict[str, Any]:
+    return {"kind": kind, "mode": mode, "owner": owner}

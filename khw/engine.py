@@ -29,6 +29,7 @@ from khw.phases import GROUND, Phase
 from khw.report import OPERATOR, Report
 from khw.runner import LaneRunner
 from khw.step import Floor, Step
+from khw.unmade import UnmadeMachine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from nornir.core.inventory import Inventory
     from nornir.core.task import Task
 
+    from khw.apply import Machine
     from khw.cluster import Cluster, Node, Role
     from khw.connection import Agent
     from khw.events import Event, Sink
@@ -94,6 +96,7 @@ class Engine:
         self._lock = threading.Lock()
         self._agents: dict[str, Agent] = {}
         self._unreachable: dict[str, str] = {}
+        self._unmade: frozenset[str] = frozenset()
         self.aggregated: AggregatedResult | None = None  # Nornir's own view, for its own printers
         run.agents = self._reach
         run.notice = lambda text: self._emit(Notice(OPERATOR, text))
@@ -130,11 +133,25 @@ class Engine:
             ours = self._plan.phases_of(OPERATOR, None)
             lanes[OPERATOR] = tuple(p for p in ours if p.name not in GROUND)
         _require_known(self._plan.limit, cluster)
+        if any(phase.task for host, phases in lanes.items() if host != OPERATOR for phase in phases):
+            self._run.require_flags()
         active = frozenset((host, phase.name) for host, phases in lanes.items() for phase in phases)
         self._floor.board = Board(members_of((n.name, n.role) for n in cluster.nodes), active)
-        inventory = inventory_of(cluster, self._run.workspace)
+        self._foresee(cluster)
+        inventory = inventory_of(cluster, self._run.workspace, check=self._run.check)
         inventory.hosts.update(_only_operator().hosts)
         self._nornir(inventory, _Lanes(lanes))
+
+    def _foresee(self, cluster: Cluster) -> None:
+        """In a plan, take the machines as made that this run would make; if none is there, whatever is selected."""
+        missing = frozenset(node.name for node in cluster.nodes if not node.exists)
+        makes = self._plan.takes(OPERATOR) and any(p.name == "compute" for p in self._plan.phases_of(OPERATOR, None))
+        if not (self._run.foresee and missing and (makes or len(missing) == len(cluster.nodes))):
+            return
+        self._unmade = missing
+        hint = "" if makes else " (a run with the phase compute makes them)"
+        self._emit(Notice(OPERATOR, f"planned from the cluster file, not made yet: {', '.join(sorted(missing))}{hint}"))
+        self._emit(Notice(OPERATOR, "external addresses are not known yet: what names them may change once more"))
 
     def _nornir(self, inventory: Inventory, lanes: _Lanes) -> None:
         """Walk these lanes as one Nornir run."""
@@ -187,8 +204,10 @@ class Engine:
             result=str(result.error or "\n".join(f"{c.action} {c.resource}" for c in result.changes if c.changed)),
         )
 
-    def _agent(self, host: Host, nornir: Nornir) -> Agent:
+    def _agent(self, host: Host, nornir: Nornir) -> Machine:
         """Return the host's agent, connected at first use."""
+        if host.name in self._unmade:
+            return UnmadeMachine(host.name)
         try:
             agent: Agent = host.get_connection(CONNECTION, nornir.config)
         except KhwError as error:

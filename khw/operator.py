@@ -12,8 +12,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
+from khw.agent.masking import visible
+from khw.artifacts.cache import sha256_of
 from khw.changes import Action, Change
 from khw.checks import Status
+from khw.difference import SALT, of_masked
 from khw.errors import KhwError, ProviderError, StepError
 from khw.files import write_atomically, write_private
 
@@ -39,11 +42,14 @@ class Run:
     provider: Provider
     store: Store
     check: bool = False
+    foresee: bool = False  # what chapter 3 has not made yet is taken from the cluster file
     agents: Callable[[], tuple[Mapping[str, Agent], Mapping[str, str]]] = lambda: (
         {},
         {},
     )  # reached, unreachable
     notice: Callable[[str], None] = lambda _text: None
+    flag_check: Callable[[Run], list[Change]] = lambda _run: []  # chapter 2's; nothing is looked at without it
+    _flags: list[Change] | None = field(default=None, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)  # lanes meet in the two below
     _cluster: Cluster | None = field(default=None, repr=False)
     _pki: Pki | None = field(default=None, repr=False)
@@ -53,7 +59,7 @@ class Run:
         """The cluster, discovered at first use."""
         with self._lock:
             if self._cluster is None:
-                self._cluster = self.provider.discover()
+                self._cluster = self.provider.foresee() if self.foresee else self.provider.discover()
             return self._cluster
 
     @property
@@ -65,6 +71,13 @@ class Run:
             if self._pki is None:
                 self._pki = load_or_issue(self.workspace.pki, self.cluster, check=self.check)
             return self._pki
+
+    def require_flags(self) -> list[Change]:
+        """Return what was checked of flags and fields, once a run; FlagError if a pinned binary does not know one."""
+        with self._lock:
+            if self._flags is None:
+                self._flags = self.flag_check(self)
+            return self._flags
 
 
 Step: TypeAlias = Callable[[Run], Iterable[Change]]
@@ -78,10 +91,15 @@ def prerequisites(run: Run) -> Iterable[Change]:
 
 
 def tools(run: Run) -> Iterable[Change]:
-    """Chapter 2: every artifact into the cache, kubectl into the cluster's own bin."""
+    """Chapter 2: every artifact into the cache, kubectl into the cluster's own bin, every flag held against them."""
+    missing = [name for name in run.store.lock.entries if not run.store.digest(name)]
+    fetched = [Change(resource=f"artifact:{name}", action=Action.CREATED) for name in missing]
+    target = run.workspace.bin / "kubectl"
+    if run.check:
+        return [*fetched, _installed(run.store.digest("kubectl"), target), *run.require_flags()]
     run.store.fetch(forms=["zstd"], progress=run.notice)
     kubectl = run.store.get("kubectl", progress=run.notice)
-    return [install(kubectl.path, run.workspace.bin / "kubectl", check=run.check)]
+    return [*fetched, install(kubectl.path, target), *run.require_flags()]
 
 
 def compute(run: Run) -> Iterable[Change]:
@@ -116,12 +134,21 @@ def kubectl(run: Run) -> Iterable[Change]:
         cluster_name=run.cluster.name,
     ).reveal()
     path = run.workspace.kubeconfig
-    if path.exists() and path.read_bytes() == text:
+    found = path.read_bytes() if path.exists() else None
+    if found == text:
         return [_unchanged(f"kubeconfig:{path.name}")]
-    action = Action.UPDATED if path.exists() else Action.CREATED
     if not run.check:
         write_private(path, text)
-    return [Change(resource=f"kubeconfig:{path.name}", action=action, after=run.cluster.api_url)]
+    seen = None if found is None else visible(found.decode(errors="replace"), SALT)
+    return [
+        Change(
+            resource=f"kubeconfig:{path.name}",
+            action=Action.CREATED if found is None else Action.UPDATED,
+            before="" if found is None else "another",
+            after=run.cluster.api_url,
+            diff=of_masked(path.name, seen, text.decode()) if found is None or seen is not None else "",
+        )
+    ]
 
 
 def smoke(run: Run) -> Iterable[Change]:
@@ -158,15 +185,21 @@ def verify_context(run: Run) -> Context:
     )
 
 
-def install(source: Path, target: Path, *, check: bool = False) -> Change:
+def install(source: Path, target: Path) -> Change:
     """Put an executable into place if it is not the same already."""
-    data = source.read_bytes()
-    if target.exists() and target.stat().st_size == len(data) and target.read_bytes() == data:
+    change = _installed(sha256_of(source), target)
+    if change.changed:
+        write_atomically(target, source.read_bytes(), mode=0o755)
+    return change
+
+
+def _installed(sha256: str, target: Path) -> Change:
+    """Return what putting an executable of this digest ('': not known yet) into place does."""
+    if not target.exists():
+        return Change(resource=f"tool:{target.name}", action=Action.CREATED, after=str(target))
+    if sha256_of(target) == sha256:
         return _unchanged(f"tool:{target.name}")
-    action = Action.UPDATED if target.exists() else Action.CREATED
-    if not check:
-        write_atomically(target, data, mode=0o755)
-    return Change(resource=f"tool:{target.name}", action=action, after=str(target))
+    return Change(resource=f"tool:{target.name}", action=Action.UPDATED, after=str(target), certain=bool(sha256))
 
 
 def raise_failed(what: str, results: Iterable[CheckResult], error: type[KhwError]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from khw.report import OPERATOR, Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from khw.changes import Change
     from khw.checks import CheckResult
     from khw.events import Event
     from khw.report import PhaseResult, Report
@@ -71,7 +73,8 @@ def outcome(value: Outcome | Status) -> Text:
 class ProgressLines:
     """An event sink: one line an event on stderr, for terminals and logs alike."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, check: bool = False) -> None:
+        self._check = check
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._width = len(OPERATOR)
 
@@ -83,7 +86,7 @@ class ProgressLines:
             case PhaseWaits():
                 self._line(event.host, event.phase, Text(f"waits for {event.reason}", style="dim"))
             case PhaseEnded() if event.result.outcome is not Outcome.ELSEWHERE:
-                self._line(event.result.host, event.result.phase, _phase_line(event.result))
+                self._line(event.result.host, event.result.phase, _phase_line(event.result, check=self._check))
             case Notice():
                 self._line(event.host, "", Text(event.text, style="dim"))
             case _:
@@ -93,8 +96,10 @@ class ProgressLines:
         self._console.print(Text(f"{host:<{self._width}}  {phase:<14}  ") + rest)
 
 
-def _phase_line(result: PhaseResult) -> Text:
+def _phase_line(result: PhaseResult, *, check: bool) -> Text:
     line = outcome(result.outcome)
+    if check and result.outcome is Outcome.CHANGED:
+        line = Text("would change", style=_STYLES[result.outcome])
     if result.changed:
         line += Text(f" {result.changed} of {len(result.changes)}")
     line += Text(f"  {result.ended - result.started:.1f} s", style="dim")
@@ -143,16 +148,26 @@ def report(result: Report) -> None:
 def changes(result: Report, *, diff: bool) -> None:
     """Print every change by host and phase; with `diff`, the lines of text that differ (never a secret's)."""
     out = _stdout()
-    for host, results in result.hosts.items():
+    for host, results in sorted(result.hosts.items(), key=lambda row: _natural(row[0])):
         for row in results:
             for change in row.changes:
                 if not change.changed:
                     continue
-                detail = f"  ({change.before or 'absent'} → {change.after})" if change.after else ""
-                out.print(Text(f"{host}  {row.phase}  {change.action}  {change.resource}{detail}"))
+                out.print(Text(f"{host}  {row.phase}  {change.action}  {change.resource}{_detail(change)}"))
                 if diff and change.diff:
                     for line in change.diff.splitlines():
                         out.print(Text(f"    {line}", style=_DIFF.get(line[:1], "")))
+
+
+def _detail(change: Change) -> str:
+    detail = f"  ({change.before or 'absent'} → {change.after})" if change.after else ""
+    return detail if change.certain else f"{detail}  (if it is not so by then)"
+
+
+def _natural(host: str) -> tuple[bool, list[str | int]]:
+    """The operator's side first, worker-2 before worker-10."""
+    parts = re.split(r"(\d+)", host)
+    return host != OPERATOR, [int(part) if part.isdigit() else part for part in parts]
 
 
 _DIFF = {"+": "green", "-": "red", "@": "cyan"}

@@ -48,6 +48,10 @@ class PhaseResult:
         """How many resources were changed."""
         return sum(change.changed for change in self.changes)
 
+    def changes_as_dicts(self) -> list[dict[str, object]]:
+        """Return the JSON form of what was, or would be, changed."""
+        return [change.as_dict() for change in self.changes if change.changed]
+
     def as_dict(self) -> dict[str, object]:
         """Return the JSON form: what `khw run -o json` prints and the journal keeps."""
         return {
@@ -106,7 +110,8 @@ class Report:
         return next((result.error.exit_code for result in bad if result.error), 0)
 
     def as_dict(self) -> dict[str, object]:
-        """Return the JSON form of `khw run -o json`."""
+        """Return the JSON form of `khw run -o json`, with every change (of a plan: that would be made)."""
+        hosts = self.hosts.items()
         return {
             "run": self.run_id,
             "check": self.check,
@@ -116,5 +121,5 @@ class Report:
             "changed": self.changed,
             "round_trips": self.round_trips,
             "bytes_sent": self.bytes_sent,
-            "hosts": {host: [r.as_dict() for r in rows] for host, rows in self.hosts.items()},
+            "hosts": {host: [r.as_dict() | {"changes": r.changes_as_dicts()} for r in rows] for host, rows in hosts},
         }

@@ -32,12 +32,17 @@ class Directory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A file with exactly this content, written beside its place and renamed into it."""
+    """
+    A file with exactly this content, written beside its place and renamed into it.
+
+    A diff shows nothing of a Secret; of one that is `masked`, all but the keys and certificates that it embeds.
+    """
 
     path: str
     content: Content
     mode: int = 0o644
     owner: str = "root:root"
+    masked: bool = False
 
     @property
     def id(self) -> str:

@@ -7,7 +7,7 @@ import json
 import os
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from khw.errors import LockedError
 
@@ -24,18 +24,29 @@ def hold(path: Path, what: str) -> Iterator[None]:
     The kernel drops a dead owner's lock, so there is nothing to clean up; the file's text only names the owner.
     """
     with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise LockedError(
-                f"another run holds this cluster: {_owner(file.read())}",
-                hint="wait for it to end; if it hangs, end that process and run again",
-            ) from None
+        _take(file)
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "what": what, "since": datetime.now(UTC).isoformat()}))
         file.flush()
         yield
+
+
+def require_free(path: Path) -> None:
+    """Raise `LockedError` if a process holds the lock file; nothing is written, and nobody kept from holding it."""
+    if path.exists():
+        with path.open() as file:
+            _take(file)
+
+
+def _take(file: TextIO) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise LockedError(
+            f"another run holds this cluster: {_owner(file.read())}",
+            hint="wait for it to end; if it hangs, end that process and run again",
+        ) from None
 
 
 def _owner(text: str) -> str:

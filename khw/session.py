@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from khw.errors import UnreachableError, UsageError
 from khw.files import write_atomically
-from khw.runlock import hold
+from khw.runlock import hold, require_free
 from khw.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -42,10 +42,15 @@ class Outcome:
 
 @dataclass(kw_only=True)
 class Session:
-    """The cluster file as values, and everything that belongs to it on the operator's side."""
+    """
+    The cluster file as values, and everything that belongs to it on the operator's side.
+
+    With `check` it is there to look: nothing is written, anywhere (docs/decisions/0018-plan.md).
+    """
 
     spec: Spec
     file: Path
+    check: bool = False
     workspace: Workspace = field(init=False)
 
     def __post_init__(self) -> None:
@@ -57,7 +62,7 @@ class Session:
         from khw.inventory import provider_for
         from khw.inventory.keys import login_public_key
 
-        return provider_for(self.spec, login_public_key(self.spec, self.workspace))
+        return provider_for(self.spec, login_public_key(self.spec, self.workspace, check=self.check))
 
     @cached_property
     def store(self) -> Store:
@@ -66,30 +71,46 @@ class Session:
 
         return Store(self.spec.artifacts.sources, self.spec.artifacts.mirror)
 
-    def context(self, *, check: bool = False) -> Run:
+    def context(self, *, check: bool = False, foresee: bool = False) -> Run:
         """Return what the steps of one run share."""
+        from khw.flags.check import of_run
         from khw.operator import Run
 
-        return Run(spec=self.spec, workspace=self.workspace, provider=self.provider, store=self.store, check=check)
+        return Run(
+            flag_check=of_run,
+            spec=self.spec,
+            workspace=self.workspace,
+            provider=self.provider,
+            store=self.store,
+            check=check,
+            foresee=foresee,
+        )
 
-    def run(self, plan: Plan, *, check: bool, sinks: Sequence[Sink], what: str) -> Outcome:
-        """Walk the plan, with the cluster's lock held and a journal written."""
-        from nornir.core.task import AggregatedResult
-
-        from khw.engine import Engine
+    def run(self, plan: Plan, *, sinks: Sequence[Sink], what: str) -> Outcome:
+        """Walk the plan, with the cluster's lock held and a journal written; with `check` only look at what is."""
         from khw.journal import Journal, new_run_id
 
+        run_id = new_run_id()
+        if self.check:
+            require_free(self.workspace.lock)
+            return self._walk(plan, run_id, sinks)
+        self.workspace.prepare()
         with hold(self.workspace.lock, what):
             if [phase.name for phase in plan.phases] == ["smoke"]:  # asked for by name: it is done, passed or not
                 self.workspace.smoked.unlink(missing_ok=True)
-            run_id = new_run_id()
-            journal = None if check else Journal(self.workspace.runs, run_id)
+            journal = Journal(self.workspace.runs, run_id)
             try:
-                engine = Engine(self.context(check=check), plan, run_id, [*sinks, *([journal] if journal else [])])
-                report = engine.execute()
+                return self._walk(plan, run_id, [*sinks, journal])
             finally:
-                if journal:
-                    journal.close()
+                journal.close()
+
+    def _walk(self, plan: Plan, run_id: str, sinks: Sequence[Sink]) -> Outcome:
+        from nornir.core.task import AggregatedResult
+
+        from khw.engine import Engine
+
+        engine = Engine(self.context(check=self.check, foresee=self.check), plan, run_id, sinks)
+        report = engine.execute()
         return Outcome(report, engine.aggregated or AggregatedResult("khw run"))
 
     def verify(self, *, wait: float) -> list[CheckResult]:
@@ -156,11 +177,14 @@ class Session:
             *command,
         ]
 
-    def destroy(self, *, check: bool) -> tuple[list[Change], list[str]]:
-        """Chapter 14; return what was removed and what is left."""
+    def destroy(self) -> tuple[list[Change], list[str]]:
+        """Chapter 14; return what was removed (with `check`: would be) and what is left."""
+        if self.check:
+            require_free(self.workspace.lock)
+            return list(self.provider.destroy(check=True)), list(self.provider.leftovers())
+        self.workspace.prepare()
         with hold(self.workspace.lock, "destroy"):
-            changes = list(self.provider.destroy(check=check))
-            return changes, list(self.provider.leftovers())
+            return list(self.provider.destroy()), list(self.provider.leftovers())
 
 
 class _Connected:
@@ -184,11 +208,11 @@ class _Connected:
             agent.close()
 
 
-def open_session(file: Path) -> Session:
-    """Read the cluster file and open its workspace."""
+def open_session(file: Path, *, check: bool = False) -> Session:
+    """Read the cluster file; with `check` the session writes nothing."""
     from khw.clusterfile import load
 
-    return Session(spec=load(file), file=file)
+    return Session(spec=load(file), file=file, check=check)
 
 
 def write_cluster_file(file: Path, *, lab_name: str, project: str | None, force: bool) -> None:

@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from khw.apply import converge
+from khw.compare import Touched
 from khw.errors import KhwError, UnreachableError
 from khw.events import PhaseStarted, PhaseWaits, ResourceDone
 from khw.gates import Blocked, Board, Cancelled, Need
@@ -19,8 +20,8 @@ from khw.report import OPERATOR, Outcome, PhaseResult
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from khw.apply import Machine
     from khw.changes import Change
-    from khw.connection import Agent
     from khw.events import Sink
     from khw.operator import Run
     from khw.phases import Phase
@@ -35,6 +36,7 @@ class Floor:
     emit: Sink
     board: Board
     began: float
+    foreseen: dict[str, Touched] = field(default_factory=dict)  # by host: what its phases so far would have done
 
     def clock(self) -> float:
         """Return the seconds since the run began."""
@@ -44,7 +46,7 @@ class Floor:
 class Step:
     """A phase on a host; `agent` connects to the host when it is first needed."""
 
-    def __init__(self, floor: Floor, host: str, phase: Phase, agent: Callable[[], Agent]) -> None:
+    def __init__(self, floor: Floor, host: str, phase: Phase, agent: Callable[[], Machine]) -> None:
         self._floor = floor
         self._host = host
         self._phase = phase
@@ -114,6 +116,7 @@ class Step:
             check=run.check,
             on_change=self._note,
             settle=self._settle,
+            foreseen=self._floor.foreseen.setdefault(self._host, Touched()),
         )
 
     def _note(self, change: Change) -> None:

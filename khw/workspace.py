@@ -25,11 +25,13 @@ class Workspace:
 
     @classmethod
     def beside(cls, cluster_file: Path, name: str) -> Workspace:
-        """Return the workspace of the cluster `name` whose file this is; make it if it is new."""
-        root = cluster_file.resolve().parent / ".khw" / name
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        root.chmod(0o700)
-        return cls(root)
+        """Return the workspace of the cluster `name` whose file this is; it is made when something is to be kept."""
+        return cls(cluster_file.resolve().parent / ".khw" / name)
+
+    def prepare(self) -> None:
+        """Make the directory, closed to others, before anything is written to it."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.root.chmod(0o700)
 
     @property
     def pki(self) -> Path:
@@ -69,11 +71,16 @@ class Workspace:
     @property
     def ssh_key(self) -> Path:
         """The cluster's own SSH key; made at first use."""
-        path = self.root / "ssh_key"
-        if not path.exists():
+        if not self.ssh_key_file.exists():
+            self.prepare()
             key = Ed25519PrivateKey.generate()
-            write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
-        return path
+            write_private(self.ssh_key_file, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+        return self.ssh_key_file
+
+    @property
+    def ssh_key_file(self) -> Path:
+        """Where that key is, made or not."""
+        return self.root / "ssh_key"
 
     @property
     def ssh_public_key(self) -> str:

@@ -23,4 +23,5 @@ def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
         path="/var/lib/kubernetes/encryption-config.yaml",
         content=encryption.render(cluster.spec.encryption.provider, pki.encryption_key),
         mode=0o600,
+        masked=True,
     )

@@ -39,7 +39,7 @@ def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
         yield Directory(path=KUBERNETES)
         for identity, user in CONTROLLER_USERS.items():
             content = _render(cluster, pki, identity, user, server=local_url(cluster))
-            yield File(path=f"{KUBERNETES}/{identity}.kubeconfig", content=content, mode=0o600)
+            yield File(path=f"{KUBERNETES}/{identity}.kubeconfig", content=content, mode=0o600, masked=True)
         return
     users = (
         (KUBELET, 0o750, f"kubelet-{node.name}", f"system:node:{node.name}"),
@@ -48,7 +48,7 @@ def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
     for directory, mode, identity, user in users:
         yield Directory(path=directory, mode=mode)
         content = _render(cluster, pki, identity, user, server=cluster.api_url)
-        yield File(path=f"{directory}/kubeconfig", content=content, mode=0o600)
+        yield File(path=f"{directory}/kubeconfig", content=content, mode=0o600, masked=True)
 
 
 def remote_admin(cluster: Cluster, pki: Pki) -> Secret:

@@ -180,6 +180,9 @@ class LocalStore:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
+    def digest(self, name: str, architecture: str = "amd64") -> str:
+        return self.get(name, architecture).sha256
+
     def get(self, name: str, architecture: str = "amd64", progress: Callable[[str], None] = print) -> Artifact:
         from khw.artifacts.store import Artifact
 

@@ -14,6 +14,7 @@ MODULES = (
     "session",
     "processes",
     "node",
+    "masking",
     "paths",
     "units",
     "software",

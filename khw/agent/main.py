@@ -43,7 +43,7 @@ def main() -> None:
 
 def _serve(node: Node, request: dict[str, Any], operator: str) -> None:
     if request["do"] == "probe":
-        node.session.tell(event="end", states=probe(node, request["specs"]))
+        node.session.tell(event="end", states=probe(node, request["specs"], record=request["record"]))
     elif request["do"] == "act":
         act(node, request["ops"], operator)
     elif request["do"] == "run":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from khw.agent import software, units
+from khw.agent.masking import visible
 from khw.agent.paths import look, text_of
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ TEXT_LIMIT = 256 << 10
 SEEN_LIMIT = 4000  # characters of a command's output that go back
 
 
-def probe(node: Node, specs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the state of each spec."""
+def probe(node: Node, specs: Sequence[dict[str, Any]], *, record: bool) -> list[dict[str, Any]]:
+    """Return the state of each spec; `record` keeps the digests of big files for the next time."""
     names = [spec["name"] for spec in specs if spec["kind"] == "unit"]
     shown = units.show(node, names) if names else {}
     present = software.references(node) if any(spec["kind"] == "image" for spec in specs) else set()
@@ -30,7 +31,8 @@ def probe(node: Node, specs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             states.append(_image(node, spec, present))
         else:
             states.append(_PROBES[spec["kind"]](node, spec))
-    node.save()
+    if record:
+        node.save()
     return states
 
 
@@ -50,7 +52,7 @@ def diff(node: Node, spec: dict[str, Any]) -> Result:
 def _file(node: Node, spec: dict[str, Any]) -> dict[str, Any]:
     state = look(node, spec["path"], digest=True)
     if spec["text"] and state.get("sha256") not in (None, spec["sha256"]):
-        state["text"] = text_of(spec["path"], TEXT_LIMIT)
+        state["text"] = visible(text_of(spec["path"], TEXT_LIMIT), spec["salt"])
     return state
 
 

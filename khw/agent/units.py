@@ -11,6 +11,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from khw.agent.masking import visible
 from khw.agent.node import CREATED, RESTARTED, STARTED, UNCHANGED, UPDATED, FailureError, Outcome
 from khw.agent.paths import look, sha256_of, text_of
 
@@ -37,7 +38,7 @@ def probe(node: Node, spec: dict[str, Any], shown: dict[str, str]) -> dict[str, 
     path = _path(node, spec)
     file = look(node, path, digest=True)
     if spec.get("text") and file.get("sha256") not in (None, spec["sha256"]):
-        file["text"] = text_of(path, TEXT_LIMIT)
+        file["text"] = visible(text_of(path, TEXT_LIMIT), "")
     return {
         "file": file,
         "active": shown.get("ActiveState", "inactive"),

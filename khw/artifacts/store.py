@@ -84,6 +84,12 @@ class Store:
         kept = self._kept(entry, architecture, thorough=thorough)
         return _artifact(entry, kept, "cache") if kept else None
 
+    def digest(self, name: str, architecture: str = "amd64") -> str:
+        """Return the sha256 on record for this artifact, '' if it is not in the cache; nothing is fetched or written."""
+        entry = self.lock.entry(name)
+        kept = self.cache.find(entry, architecture)
+        return kept.record.sha256 if kept and self._is_pinned(entry, architecture, kept) else ""
+
     def fetch(
         self,
         names: Iterable[str] = (),
@@ -128,10 +134,13 @@ class Store:
 
     def _kept(self, entry: Entry, architecture: str, *, thorough: bool = False) -> Kept | None:
         kept = self.cache.read(entry, architecture, thorough=thorough)
+        return kept if kept and self._is_pinned(entry, architecture, kept) else None
+
+    @staticmethod
+    def _is_pinned(entry: Entry, architecture: str, kept: Kept) -> bool:
+        """Whether the lock file has pinned no other file since."""
         pinned = entry.release(architecture).digest
-        if kept and kept.record.source == "upstream" and pinned and kept.record.upstream_digest != pinned:
-            return None  # the lock file has pinned another file since
-        return kept
+        return not (kept.record.source == "upstream" and pinned and kept.record.upstream_digest != pinned)
 
     def _from_sources(self, entry: Entry, architecture: str, progress: Progress) -> Artifact:
         failures: list[tuple[str, ArtifactError]] = []

@@ -206,7 +206,9 @@ def test_a_bug_in_one_lane_is_reported_and_stays_there(world: World) -> None:
 
 
 def test_any_change_makes_the_last_smoke_test_void(world: World) -> None:
-    smoked = Workspace.beside(world.folder / "khw.yaml", "test").smoked
+    workspace = Workspace.beside(world.folder / "khw.yaml", "test")
+    workspace.prepare()
+    smoked = workspace.smoked
     smoked.write_text("yesterday")
     world.run(limit=frozenset({"nobody"}), phases=PHASES[:1])
     assert smoked.exists()
