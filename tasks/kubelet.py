@@ -44,10 +44,12 @@ def config(node: Node, cluster: Cluster) -> str:
     """
     Return kubelet-config.yaml.
 
+    In a container, swap is the host's to have (chapter 9 leaves it alone), and pods are still given none of it.
     Images are pushed by khw, not pulled, so none is ever collected (imageGCHighThresholdPercent: 100).
     """
     network = cluster.network
     cgroup = "cgroupDriver: systemd\n" if node.facts.cgroup == 2 else "cgroupDriver: cgroupfs\nfailCgroupV1: false\n"
+    swap = "failSwapOn: false\n" if node.facts.container else ""
     return f"""\
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -64,7 +66,7 @@ clusterDNS:
   - {network.dns_address}
 clusterDomain: {network.dns_domain}
 containerRuntimeEndpoint: unix://{SOCKET}
-{cgroup}imageGCHighThresholdPercent: 100
+{cgroup}{swap}imageGCHighThresholdPercent: 100
 registerNode: true
 resolvConf: {RESOLVER}
 runtimeRequestTimeout: 15m

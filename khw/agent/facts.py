@@ -27,6 +27,7 @@ def facts() -> dict[str, object]:
         "zstd": has_commands("zstd"),
         "clock": time.time(),
         "swap": len(_lines("/proc/swaps")) > 1,
+        "container": os.path.exists("/run/systemd/container"),
     }
 
 

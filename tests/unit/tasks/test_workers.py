@@ -123,6 +123,12 @@ def test_cgroup_v1_is_allowed_only_where_there_is_no_v2() -> None:
     assert old["failCgroupV1"] is False
 
 
+def test_swap_of_a_containers_host_does_not_stop_the_kubelet() -> None:
+    inside = replace(WORKER, facts=Facts(container=True))
+    assert "failSwapOn" not in yaml(kubelet.config(WORKER, CLUSTER))  # true is the default
+    assert yaml(kubelet.config(inside, CLUSTER))["failSwapOn"] is False
+
+
 def test_the_kubelet_is_the_node_of_its_name_and_address() -> None:
     text = kubelet.unit(WORKER)
     assert "--hostname-override=worker-1" in text
