@@ -1,0 +1,193 @@
+"""
+The ground that all contestants stand on: a lab of its own with six machines, and who they are, as each tool reads it.
+
+All that a measurement makes is under build/bench: the cluster file, the inventories, the tree of files, the results.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import venv
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from khw.files import write_atomically
+from khw.inventory.keys import login_key
+from khw.inventory.plugin import inventory_of
+from khw.session import open_session
+
+if TYPE_CHECKING:
+    from khw.cluster import Cluster
+    from khw.session import Session
+
+LAB = "bench"
+PROJECT = Path(__file__).resolve().parent.parent
+PEERS = Path(__file__).resolve().parent / "peers"
+PEER_ENVIRONMENT = PROJECT / ".venv-bench"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine of the lab, as every tool's inventory has it."""
+
+    name: str
+    role: str
+    host: str
+    port: int
+    user: str
+    host_keys: tuple[str, ...]
+    internal_ip: str
+    pod_cidr: str | None
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The lab `bench` and the directory of the measurements."""
+
+    root: Path
+
+    @property
+    def cluster_file(self) -> Path:
+        """Return khw's own cluster file: the machines are the lab's."""
+        return self.root / "khw.yaml"
+
+    @property
+    def session(self) -> Session:
+        """Return khw's session on that file."""
+        return open_session(self.cluster_file)
+
+    @cached_property
+    def khw(self) -> tuple[str, ...]:
+        """Return the khw command line on that file."""
+        return (str(Path(sys.executable).with_name("khw")), "-f", str(self.cluster_file))
+
+    def raise_lab(self) -> None:
+        """Bring the lab up, with six machines that are booted and bare, or as they were left."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        _quietly((*self.khw, "lab", "up", "--name", LAB))
+        if not self.cluster_file.exists():
+            _quietly((*self.khw, "init", "--lab", LAB))
+        _quietly((*self.khw, "run", "--until", "compute"))
+
+    def renew(self) -> None:
+        """Replace all machines by new ones, booted and bare, with the load balancer and the routes in place."""
+        _quietly((*self.khw, "destroy", "--yes"))
+        _quietly((*self.khw, "run", "--until", "compute"))
+        _quietly((*self.khw, "run", "--phase", "load-balancer", "--phase", "routes"))
+
+    def end_lab(self) -> None:
+        """Remove the machines and the lab."""
+        _quietly((*self.khw, "destroy", "--yes"))
+        _quietly((*self.khw, "lab", "down", "--name", LAB))
+
+    def write_inventories(self) -> tuple[Machine, ...]:
+        """Ask the lab who is there, and write that for each tool; the host keys are known beforehand, for all."""
+        session = self.session
+        cluster = session.provider.discover()
+        inventory_of(cluster, session.workspace)  # writes known_hosts
+        machines = _machines(cluster)
+        key = login_key(session.spec, session.workspace)
+        known = session.workspace.known_hosts
+        rows = {"key": str(key), "known_hosts": str(known), "machines": [asdict(m) for m in machines]}
+        self._write("machines.json", rows)
+        self._write("inventory.json", _for_ansible(machines, key, known))
+        self._write_static(machines, cluster.api_address, key)
+        return machines
+
+    @property
+    def static_file(self) -> Path:
+        """Return khw's cluster file with the machines listed in it, as the peers' inventories list them."""
+        return self.root / "static" / "khw.yaml"
+
+    def _write(self, name: str, value: object) -> None:
+        write_atomically(self.root / name, json.dumps(value, indent=2).encode())
+
+    def _write_static(self, machines: tuple[Machine, ...], api_address: str, key: Path) -> None:
+        nodes = [
+            {
+                "name": m.name,
+                "role": m.role,
+                "address": m.internal_ip,
+                "pod_cidr": m.pod_cidr,
+                "host": m.host,
+                "port": m.port,
+                "host_keys": list(m.host_keys),
+            }
+            for m in machines
+        ]
+        spec = {
+            "name": "listed",
+            "provider": "static",
+            "static": {"api_address": api_address, "nodes": nodes},
+            "ssh": {"user": machines[0].user, "private_key": str(key)},
+        }
+        write_atomically(self.static_file, json.dumps(spec, indent=2).encode())  # YAML takes JSON
+
+
+def prepare_peers() -> Path:
+    """Make the peers' virtual environment (setup.cfg's extra `bench`), and return where its commands are."""
+    stamp = PEER_ENVIRONMENT / ".prepared"
+    commands = PEER_ENVIRONMENT / "bin"
+    setup = PROJECT / "setup.cfg"
+    if stamp.exists() and stamp.stat().st_mtime >= setup.stat().st_mtime:
+        return commands
+    venv.create(PEER_ENVIRONMENT, with_pip=True)
+    _quietly((str(commands / "pip"), "install", "-q", "--disable-pip-version-check", *_peer_packages(setup)))
+    stamp.touch()
+    return commands
+
+
+def _peer_packages(setup: Path) -> list[str]:
+    """Return the extra `bench` alone, so that the peers never meet khw's own packages."""
+    from configparser import ConfigParser
+
+    parser = ConfigParser()
+    parser.read(setup)
+    return parser["options.extras_require"]["bench"].split()
+
+
+def _machines(cluster: Cluster) -> tuple[Machine, ...]:
+    return tuple(
+        Machine(
+            name=n.name,
+            role=n.role.value,
+            host=n.ssh_host,
+            port=n.ssh_port,
+            user=n.ssh_user,
+            host_keys=n.host_keys,
+            internal_ip=n.internal_ip,
+            pod_cidr=n.pod_cidr,
+        )
+        for n in cluster.nodes
+    )
+
+
+def _for_ansible(machines: tuple[Machine, ...], key: Path, known_hosts: Path) -> dict[str, object]:
+    def group(role: str) -> dict[str, object]:
+        mine = [m for m in machines if m.role == role]
+        return {"hosts": {m.name: {"ansible_host": m.host, "ansible_port": m.port} for m in mine}}
+
+    return {
+        "all": {
+            "vars": {
+                "ansible_user": machines[0].user,
+                "ansible_ssh_private_key_file": str(key),
+                "ansible_ssh_common_args": f"-o UserKnownHostsFile={known_hosts} -o IdentitiesOnly=yes",
+                "ansible_python_interpreter": "/usr/bin/python3",
+            },
+            "children": {"controllers": group("controller"), "workers": group("worker")},
+        }
+    }
+
+
+def _quietly(command: tuple[str, ...]) -> None:
+    """Run what is not measured; what it said is shown only if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+    if done.returncode:
+        sys.stderr.write(done.stdout[-4000:] + done.stderr[-4000:])
+        msg = f"{' '.join(command[-4:])}: exit code {done.returncode}"
+        raise RuntimeError(msg)

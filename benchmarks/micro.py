@@ -1,0 +1,101 @@
+"""Fifty steps that change nothing, on six hosts, timed as a whole process: what a tool costs when there is no work."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from benchmarks.clock import Case
+from benchmarks.ground import PEERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from benchmarks.ground import Ground
+
+MEASUREMENT = "micro"
+KHW = "khw: 50 files, one phase"
+
+
+def cases(ground: Ground, commands: Path) -> Iterable[Case]:
+    """Return the contestants; `commands` is where the peers' commands are."""
+    return (*_khw(ground), *_ansible(ground, commands), _nornir(ground), *_pyinfra(ground, commands))
+
+
+def _khw(ground: Ground) -> Iterable[Case]:
+    script = str(PEERS / "khw_steps.py")
+    listed, cloud = str(ground.static_file), str(ground.cluster_file)
+    rows = (
+        (KHW, listed, "together", "file, mode, owner and digest compared; machines listed, as the peers' inventories"),
+        ("khw: 50 phases of one file", listed, "apart", "an exchange a step: what batching saves"),
+        ("khw: machines asked of the cloud", cloud, "together", "as the first, with discovery through the cloud's API"),
+    )
+    for name, file, how, note in rows:
+        yield Case(name=name, command=(sys.executable, script, file, how), directory=ground.root, note=note)
+
+
+def _ansible(ground: Ground, commands: Path) -> Iterable[Case]:
+    home = PEERS / "ansible"
+    play = str(commands / "ansible-playbook")
+    settings = ansible_settings(ground)
+    rows: tuple[tuple[str, str, dict[str, str], str], ...] = (
+        ("ansible: 50 raw tasks", "steps_raw.yml", {}, "pipelining, forks=6, no facts; compares nothing"),
+        ("ansible: 50 copy tasks", "steps_copy.yml", {}, "the same 50 files compared, like for like"),
+        (
+            "ansible + mitogen: 50 raw tasks",
+            "steps_raw.yml",
+            {"BENCH_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(mitogen_plugins(commands))},
+            "mitogen's strategy in place of Ansible's own",
+        ),
+    )
+    for name, playbook, more, note in rows:
+        environment = {**settings, **more}
+        yield Case(
+            name=name,
+            command=(play, str(home / playbook)),
+            directory=ground.root,
+            environment=environment,
+            note=note,
+        )
+
+
+def _nornir(ground: Ground) -> Case:
+    return Case(
+        name="nornir + netmiko: 50 commands",
+        command=(sys.executable, str(PEERS / "nornir_steps.py"), str(ground.root / "machines.json")),
+        directory=ground.root,
+        note="netmiko_send_command, six workers; compares nothing",
+    )
+
+
+def _pyinfra(ground: Ground, commands: Path) -> Iterable[Case]:
+    home = PEERS / "pyinfra"
+    rows = (
+        ("pyinfra: 50 server.shell", "steps_shell.py", "compares nothing"),
+        ("pyinfra: 50 files.put", "steps_put.py", "the same 50 files compared, like for like"),
+    )
+    for name, deploy, note in rows:
+        yield Case(
+            name=name,
+            command=(str(commands / "pyinfra"), "-y", str(home / "inventory.py"), str(home / deploy)),
+            directory=ground.root,
+            environment={"BENCH_ROOT": str(ground.root)},
+            note=note,
+        )
+
+
+def ansible_settings(ground: Ground) -> dict[str, str]:
+    """Return the environment of ansible-playbook."""
+    return {
+        "ANSIBLE_CONFIG": str(PEERS / "ansible" / "ansible.cfg"),
+        "ANSIBLE_INVENTORY": str(ground.root / "inventory.json"),
+        "ANSIBLE_LOCAL_TEMP": str(ground.root / "ansible"),
+        "ANSIBLE_NOCOLOR": "1",
+        "BENCH_ROOT": str(ground.root),
+    }
+
+
+def mitogen_plugins(commands: Path) -> Path:
+    """Return where mitogen's strategies for Ansible are installed."""
+    return next((commands.parent / "lib").glob("python3*/site-packages/ansible_mitogen/plugins/strategy"))
