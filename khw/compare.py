@@ -252,6 +252,8 @@ def must_act(resource: Resource, state: State, change: Change, touched: Touched)
     """Whether the node has something to do, or must look again: what was true may not be so after other changes."""
     if isinstance(resource, Wait):
         return touched.anything or not state["true"]
+    if isinstance(resource, Image) and not state["seen"]:
+        return True
     return change.changed or (isinstance(resource, Command) and touched.anything)
 
 

@@ -17,7 +17,7 @@ STATES: Mapping[str, Mapping[str, Any]] = {
     "file": ABSENT,
     "directory": ABSENT,
     "absent": ABSENT,
-    "image": {"present": False, "sha256": ""},
+    "image": {"present": False, "sha256": "", "seen": True},
     "unit": {"file": ABSENT, "active": "inactive", "sub": "dead", "enabled": False, "started_with": {}, "stale": []},
     "wait": {"true": False},
     "manifest": {"code": 2, "out": "", "err": "", "new": True},

@@ -27,7 +27,8 @@ def main() -> None:
     session.listen()
     hello = session.request()
     places = Places(**hello["places"])
-    os.environ.update(PATH=places.path, LC_ALL="C")
+    # kubectl keeps no cache on the node: 12 ms more a call, and looking leaves nothing behind
+    os.environ.update(PATH=places.path, LC_ALL="C", KUBECACHEDIR=os.devnull)
     node = Node(places, session, processes)
     session.tell(event="end", facts=facts())
     while True:

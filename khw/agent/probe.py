@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from khw.agent import software, units
 from khw.agent.masking import visible
@@ -22,7 +22,7 @@ def probe(node: Node, specs: Sequence[dict[str, Any]], *, record: bool) -> list[
     """Return the state of each spec; `record` keeps the digests of big files for the next time."""
     names = [spec["name"] for spec in specs if spec["kind"] == "unit"]
     shown = units.show(node, names) if names else {}
-    present = software.references(node) if any(spec["kind"] == "image" for spec in specs) else set()
+    present = software.references(node) if any(spec["kind"] == "image" for spec in specs) else None
     states = []
     for spec in specs:
         if spec["kind"] == "unit":
@@ -64,9 +64,11 @@ def _absent(node: Node, spec: dict[str, Any]) -> dict[str, Any]:
     return look(node, spec["path"])
 
 
-def _image(node: Node, spec: dict[str, Any], present: set[str]) -> dict[str, Any]:
-    reference = spec["reference"]
-    return {"present": reference in present, "sha256": node.images.get(reference) or ""}
+def _image(node: Node, spec: dict[str, Any], present: Optional[set[str]]) -> dict[str, Any]:  # noqa: UP045 - Python 3.9
+    """Return whether an image is there; while containerd does not answer, what was imported last is taken to be."""
+    recorded = node.images.get(spec["reference"]) or ""
+    there = bool(recorded) if present is None else spec["reference"] in present
+    return {"present": there, "sha256": recorded, "seen": present is not None}
 
 
 def _package(_node: Node, spec: dict[str, Any]) -> dict[str, Any]:

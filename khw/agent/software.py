@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from khw.agent.node import CREATED, UNCHANGED, UPDATED, FailureError, Outcome
 from khw.agent.paths import receive
@@ -53,18 +53,22 @@ def install(node: Node, op: dict[str, Any]) -> Outcome:
     return Outcome(CREATED, "absent", op["provides"])
 
 
-def references(node: Node) -> set[str]:
-    """Return the names of the images that containerd has; none, if it is not there or does not run."""
+def references(node: Node) -> Optional[set[str]]:  # noqa: UP045 - Python 3.9 runs it on the node
+    """Return the names of the images that containerd has; None if it does not answer."""
     if not has_commands("ctr") or not os.path.exists(node.places.containerd):
-        return set()
+        return None
     result = node.run(*CTR, "ls", "--quiet", timeout=20.0)
-    return set(result.out.split()) if result.code == 0 else set()
+    return set(result.out.split()) if result.code == 0 else None
 
 
 def import_image(node: Node, op: dict[str, Any]) -> Outcome:
-    """Import the next payload, an OCI archive, and see that the image is there."""
+    """Import the next payload, an OCI archive, and see that the image is there; it may be, and did not show before."""
     reference = op["reference"]
-    before = reference in references(node)
+    before = reference in (references(node) or ())
+    if before and node.images.get(reference) == op["sha256"]:
+        for _ in node.session.payload():
+            pass
+        return Outcome(UNCHANGED)
     os.makedirs(node.places.home, mode=0o700, exist_ok=True)
     archive = os.path.join(node.places.home, f"image-{os.getpid()}.tar")
     try:
@@ -75,7 +79,7 @@ def import_image(node: Node, op: dict[str, Any]) -> Outcome:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(archive)
-    if reference not in references(node):
+    if reference not in (references(node) or ()):
         raise FailureError(f"the archive was imported and there is no image {reference}")
     node.images.put(reference, op["sha256"])
     return Outcome(UPDATED if before else CREATED, "present" if before else "absent", f"sha256:{op['sha256'][:12]}")
