@@ -3,7 +3,8 @@ Every error that khw raises on purpose, in one tree.
 
     KhwError                     exit code 1
     ├── UsageError               2   what was asked cannot be done as asked
-    │   └── ClusterFileError     2   khw.yaml, with the line
+    │   ├── ClusterFileError     2   khw.yaml, with the line
+    │   └── FlagError            2   a flag or a field that the pinned version does not have
     ├── LockedError              1   another run holds the cluster
     ├── ProviderError            1   the cloud said no
     │   ├── CredentialsError     1   no credentials, or not the right ones
@@ -56,6 +57,10 @@ class UsageError(KhwError):
 
 class ClusterFileError(UsageError):
     """The cluster file says something that cannot be; the message carries file and line."""
+
+
+class FlagError(UsageError):
+    """A flag or a field that would be written to a node, and that the pinned version does not have."""
 
 
 class LockedError(KhwError):
