@@ -42,6 +42,7 @@ State: TypeAlias = Mapping[str, Any]
 SUPERUSER = "root:root"
 SQUEEZED = 64 << 10  # contents from this size on go compressed
 DIFF_LIMIT = 256 << 10
+CERTIFICATE = "certificate"
 SHOWN = 12  # digits of a digest that people see
 PACKAGE_TIMEOUT = 300.0
 IMAGE_TIMEOUT = 300.0
@@ -300,7 +301,9 @@ def _file(resource: File | Binary, state: State, sha256: str) -> Change:
     if not sha256:
         return replace(_change(resource, Action.UPDATED, "present", after), certain=False)
     if state.get("sha256") != sha256:
-        before = "another secret" if secret else f"sha256:{state.get('sha256', state['kind'])[:SHOWN]}"
+        before = f"sha256:{state.get('sha256', state['kind'])[:SHOWN]}"
+        if secret or after == CERTIFICATE:
+            before = f"another {after}"
         return _change(resource, Action.UPDATED, before, after, _diff_of(resource, state))
     wanted, found = _rights(resource.mode, _owner(resource)), _rights(state["mode"], state["owner"])
     return _change(resource, Action.UNCHANGED if found == wanted else Action.UPDATED, found, wanted)
@@ -309,7 +312,7 @@ def _file(resource: File | Binary, state: State, sha256: str) -> Change:
 def _named(resource: File | Binary, sha256: str) -> str:
     """Return what a person may call the content: a certificate's fields are in the diff, its digest says nothing."""
     if isinstance(resource, File) and fields.is_certificate(content_bytes(resource.content)):
-        return "certificate"
+        return CERTIFICATE
     return f"sha256:{sha256[:SHOWN]}" if sha256 else "not in the cache yet"
 
 
@@ -353,12 +356,12 @@ def _unit(resource: Unit, state: State, touched: Touched) -> Change:
     if not _up(resource, state):
         return _change(resource, Action.STARTED, active, "active", diff)
     settled = {path: touched.digests[path] for path in resource.inputs if path in touched.digests}
+    settled[state["path"]] = digest(resource.content.encode())
     stale = any(path not in settled for path in state["stale"])
-    if stale or not same or any(state["started_with"].get(path, "") != sha256 for path, sha256 in settled.items()):
+    if stale or any(state["started_with"].get(path, "") != sha256 for path, sha256 in settled.items()):
         return _change(resource, Action.RESTARTED, active, "active", diff)
-    return _change(
-        resource, Action.UNCHANGED if state["enabled"] is resource.enabled else Action.UPDATED, active, active
-    )
+    same = same and state["enabled"] is resource.enabled
+    return _change(resource, Action.UNCHANGED if same else Action.UPDATED, active, active, diff)
 
 
 def _up(resource: Unit, state: State) -> bool:

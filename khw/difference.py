@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SALT = secrets.token_hex(16)
 """Of this process: what a masked text says of a secret tells nobody else anything."""
 
+_SERVERS = re.compile(r"^[+-] +(uid|creationTimestamp|generation|resourceVersion):")  # another at each try
 _TEMPORARY = re.compile(r"^(---|\+\+\+) \S*/(?:LIVE|MERGED)-\d+/(\S+).*$")
 
 
@@ -52,8 +53,8 @@ def of_masked(path: str, before: str | None, after: str) -> str:
 
 
 def of_objects(said: str) -> str:
-    """Return what `kubectl diff` printed without its temporary files' places and times."""
-    lines = [line for line in said.splitlines() if not line.startswith("diff ")]
+    """Return what `kubectl diff` printed, less its temporary files' places and what the server makes up."""
+    lines = [line for line in said.splitlines() if not line.startswith("diff ") and not _SERVERS.match(line)]
     return "\n".join(_TEMPORARY.sub(r"\1 \2", line) for line in lines)
 
 

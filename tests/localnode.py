@@ -28,7 +28,7 @@ ME = f"{getpass.getuser()}:{grp.getgrgid(os.getgid()).gr_name}"
 
 # Each unit is a directory with its properties as files; every call is written down.
 SYSTEMCTL = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 root = Path(os.environ["FAKE"])
 units = root / "systemd"
@@ -49,12 +49,16 @@ for index, name in enumerate(names):
         print("SubState=" + value(name, "sub", "dead"))
         print("UnitFileState=" + value(name, "enabled", ""))
         print("NeedDaemonReload=no")
+        print("InvocationID=" + value(name, "invocation", ""))
+        print("ExecMainStartTimestampMonotonic=" + value(name, "started", "0"))
     elif verb in ("start", "restart"):
         if (root / "fails" / name).exists():
             put(name, "active", "failed")
             sys.exit("Job for " + name + " failed.")
         put(name, "active", "activating" if "--no-block" in sys.argv else "active")
         put(name, "sub", "start" if "--no-block" in sys.argv else "running")
+        put(name, "invocation", str(int(value(name, "invocation", "0")) + 1))
+        put(name, "started", str(int(time.monotonic() * 1e6)))
     elif verb == "stop":
         put(name, "active", "inactive")
     elif verb in ("enable", "disable"):

@@ -16,7 +16,8 @@ NEVER = "PRIVATE KEY-----"
 MASK = re.compile(r"\(masked [0-9a-f]{16}\)")
 # Values that are named as secret, and whatever is long and looks like base64, base64url or hex.
 _NAMED = r"(?<=key-data:)\s*\S+|(?<=token:)\s*\S+|(?<=password:)\s*\S+|(?<=secret:)\s*\S+"
-_SECRET = re.compile(_NAMED + r"|[A-Za-z0-9+/=_-]{24,}", re.IGNORECASE)
+_LONG = r"(?<![A-Za-z0-9+/=_-])(?!certificate-authority-data:)[A-Za-z0-9+/=_-]{24,}"
+_SECRET = re.compile(f"{_NAMED}|{_LONG}", re.IGNORECASE)
 
 
 def masked(text: str, salt: str) -> str:

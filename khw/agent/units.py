@@ -3,12 +3,16 @@ systemd services.
 
 A unit is restarted when its file or an input is not what it was started with. What it was started with is recorded
 at each start, in units.json, so that a run that was killed between writing a file and restarting is made good later.
+With it goes the InvocationID that systemd gave that start: if it is another by now, somebody else has restarted the
+unit (a person, a reboot, a crash), and it was started with what has not changed since.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 from khw.agent.masking import visible
@@ -21,13 +25,16 @@ if TYPE_CHECKING:
     from khw.agent.node import Node
 
 SHOWN = ("LoadState", "ActiveState", "SubState", "UnitFileState", "NeedDaemonReload")
+STARTED_AT = ("InvocationID", "ExecMainStartTimestampMonotonic")
+INVOCATION = "invocation"
 ENABLED = ("enabled", "static", "alias", "indirect", "generated", "linked")
 TEXT_LIMIT = 256 << 10
+INVOCATION_PATIENCE = 2.0  # seconds
 
 
 def show(node: Node, names: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return what systemd says of these units, in one call."""
-    argv = ["systemctl", "show", f"--property={','.join(('Id', *SHOWN))}", "--", *names]
+    argv = ["systemctl", "show", f"--property={','.join(('Id', *SHOWN, *STARTED_AT))}", "--", *names]
     blocks = node.must(argv, "systemctl does not answer").out.strip().split("\n\n")
     rows = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in blocks]
     return dict(zip(names, rows))
@@ -39,13 +46,17 @@ def probe(node: Node, spec: dict[str, Any], shown: dict[str, str]) -> dict[str, 
     file = look(node, path, digest=True)
     if spec.get("text") and file.get("sha256") not in (None, spec["sha256"]):
         file["text"] = visible(text_of(path, TEXT_LIMIT), "")
+    stale = _stale(node, spec, shown)
+    if not stale and shown.get("ActiveState") == "active":
+        _remember(node, spec["name"], shown)
     return {
+        "path": path,
         "file": file,
         "active": shown.get("ActiveState", "inactive"),
         "sub": shown.get("SubState", "dead"),
         "enabled": shown.get("UnitFileState", "") in ENABLED,
-        "started_with": node.units.get(spec["name"]) or {},
-        "stale": _stale(node, spec),
+        "started_with": _started_with(node, spec, shown),
+        "stale": stale,
     }
 
 
@@ -81,7 +92,7 @@ def converge(node: Node, op: dict[str, Any]) -> Outcome:
         node.must(["systemctl", "stop", name], f"{name} does not stop", op["timeout"])
         return Outcome(UPDATED, active, "inactive")
     up = active in ("active", "reloading") or (active == "activating" and shown.get("SubState") != "auto-restart")
-    if up and not _stale(node, op):
+    if up and not _stale(node, op, shown):
         if active == "activating" and op["block"]:
             _systemctl(node, op, "start")
             return Outcome(STARTED, active, "active")
@@ -102,12 +113,30 @@ def journal(node: Node, name: str) -> str:
 def _launch(node: Node, op: dict[str, Any], verb: str) -> None:
     name = op["name"]
     inputs = _inputs(node, op)
+    before = show(node, [name])[name].get("InvocationID", "")
     node.units.put(name, None)
     node.units.save()
     node.run("systemctl", "reset-failed", name)
     _systemctl(node, op, verb)
-    node.units.put(name, inputs)
+    node.units.put(name, {**inputs, INVOCATION: _new_invocation(node, name, before)})
     node.units.save()
+
+
+def _new_invocation(node: Node, name: str, before: str) -> str:
+    """Return the InvocationID of this start; '' if it has none yet: a start that nobody waits for may be queued."""
+    deadline = time.monotonic() + INVOCATION_PATIENCE
+    while True:
+        now = show(node, [name])[name].get("InvocationID", before)
+        if now != before or time.monotonic() > deadline:
+            return now if now != before else ""
+        time.sleep(0.02)
+
+
+def _remember(node: Node, name: str, shown: dict[str, str]) -> None:
+    """Complete the record of a start whose InvocationID was not known then."""
+    record = node.units.get(name)
+    if record and not record.get(INVOCATION) and shown.get("InvocationID"):
+        node.units.put(name, {**record, INVOCATION: shown["InvocationID"]})
 
 
 def _systemctl(node: Node, op: dict[str, Any], verb: str) -> None:
@@ -123,8 +152,26 @@ def _systemctl(node: Node, op: dict[str, Any], verb: str) -> None:
         )
 
 
-def _stale(node: Node, spec: dict[str, Any]) -> list[str]:
-    started_with = node.units.get(spec["name"]) or {}
+def _started_with(node: Node, spec: dict[str, Any], shown: dict[str, str]) -> dict[str, str]:
+    """Return the digests of what the unit was last started with, as far as they are known."""
+    record = dict(node.units.get(spec["name"]) or {})
+    ours, current = record.pop(INVOCATION, ""), shown.get("InvocationID", "")
+    if not record or not ours or not current or ours == current:
+        return record
+    age = time.monotonic() - int(shown.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
+    started = time.time() - age
+    return {path: sha256 for path, sha256 in _inputs(node, spec).items() if _changed(path) < started}
+
+
+def _changed(path: str) -> float:
+    try:
+        return os.stat(path).st_ctime
+    except OSError:
+        return math.inf  # who knows when it went
+
+
+def _stale(node: Node, spec: dict[str, Any], shown: dict[str, str]) -> list[str]:
+    started_with = _started_with(node, spec, shown)
     now = _inputs(node, spec)
     return sorted(path for path in {*now, *started_with} if now.get(path) != started_with.get(path))
 
