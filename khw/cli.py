@@ -93,8 +93,9 @@ _SELECTION = (
     click.option("--until", help="Up to and with this phase."),
     click.option("--skip", multiple=True, help="Not this phase; may be given again."),
     click.option("--limit", help="Only these hosts, with commas between."),
+    click.option("--failed", is_flag=True, help="Only what this and earlier runs left undone, from where it stopped."),
     click.option(
-        "--failed", is_flag=True, help="Only what failed or was blocked in the last run, from where it stopped."
+        "--resume", is_flag=True, help="The last run once more, with its own selection, from where it stopped."
     ),
     click.option(
         "-j", "parallel", type=click.IntRange(1), default=64, show_default=True, help="Hosts at work at once."
@@ -144,18 +145,24 @@ def _walk(  # noqa: PLR0913 - one parameter an option
     skip: Sequence[str],
     limit: str | None,
     failed: bool,
+    resume: bool,
     parallel: int,
     output: str,
 ) -> None:
     from khw import render
     from khw.phases import select
-    from khw.session import plan_for
+    from khw.session import plan_for, plan_to_resume
 
     session = _session(file, check=check)
-    phases = select(only, start, until, skip)
-    plan = plan_for(session, phases, limit=limit, failed=failed, parallel=parallel)
+    if resume:
+        if only or start or until or skip or limit or failed:
+            raise UsageError("--resume has its own selection: the last run's", hint="khw run --failed takes options")
+        plan = plan_to_resume(session, parallel=parallel)
+    else:
+        phases = select(only, start, until, skip)
+        plan = plan_for(session, phases, limit=limit, failed=failed, parallel=parallel)
     if plan is None:
-        click.echo("nothing failed in the last run: nothing to do", err=True)
+        click.echo("nothing was left undone: nothing to do", err=True)
         return
     outcome = session.run(plan, sinks=[render.ProgressLines(check=check)], what=" ".join(sys.argv[1:]))
     if output == "json":
@@ -174,6 +181,20 @@ def _walk(  # noqa: PLR0913 - one parameter an option
             render.phase_times(outcome.report)
     pending = check and exit_code and outcome.report.changed > 0
     sys.exit(outcome.report.exit_code or int(pending))
+
+
+@main.command()
+@click.option("-o", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.pass_obj
+def status(file: Path, output: str) -> None:
+    """Say when the last run was, where each host stopped and why, and what to type next."""
+    from khw import render
+
+    found = _session(file, check=True).status()
+    if output == "json":
+        render.data(found.as_dict(), "json")
+    else:
+        render.status(found)
 
 
 @main.command()

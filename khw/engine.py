@@ -113,15 +113,18 @@ class Engine:
         return self._report
 
     def _lay_ground(self) -> bool:
-        names = tuple(phase.name for phase in self._plan.phases)
         ground = tuple(p for p in self._plan.phases_of(OPERATOR, None) if p.name in GROUND)
-        planned = tuple(p.name for p in self._run.spec.planned if self._plan.takes(p.name))
-        everyone = ((OPERATOR,) if self._plan.takes(OPERATOR) else ()) + planned
-        self._emit(RunStarted(self._report.run_id, everyone, names))
+        self._emit(self._started())
         if not ground or not self._plan.takes(OPERATOR):
             return True
         self._nornir(_only_operator(), _Lanes({OPERATOR: ground}))
         return self._report.stopped(OPERATOR) is None
+
+    def _started(self) -> RunStarted:
+        roles: dict[str, Role | None] = {OPERATOR: None} | {p.name: p.role for p in self._run.spec.planned}
+        hosts = tuple(host for host in roles if self._plan.takes(host))
+        lanes = {host: tuple(p.name for p in self._plan.phases_of(host, roles[host])) for host in hosts}
+        return RunStarted(self._report.run_id, hosts, tuple(p.name for p in self._plan.phases), lanes)
 
     def _walk_all(self) -> None:
         rest = tuple(p for p in self._plan.phases if p.name not in GROUND)

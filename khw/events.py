@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from khw.changes import Change
     from khw.report import PhaseResult
+    from khw.resources import Resource
 
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The hosts and the phases that the run is about."""
+    """The hosts and the phases that the run is about; `lanes` are the phases that each host is to walk."""
 
     run_id: str
     hosts: tuple[str, ...]
     phases: tuple[str, ...]
+    lanes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,12 @@ class PhaseWaits:
 
 @dataclass(frozen=True, slots=True)
 class ResourceDone:
-    """A resource was looked at, and changed where it had to be."""
+    """A resource was looked at, and changed where it had to be; `resource` is what was asked for, on a node."""
 
     host: str
     phase: str
     change: Change
+    resource: Resource | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from khw.checks import CheckResult
     from khw.events import Event
     from khw.report import PhaseResult, Report
+    from khw.status import RunStatus
 
 _STYLES = {
     Outcome.OK: "green",
@@ -194,6 +195,34 @@ def phase_times(result: Report) -> None:
             for phase, rows in by_phase.items()
         ),
     )
+
+
+def status(found: RunStatus) -> None:
+    """Print what `khw status` says: the run, a row a host, and the next command."""
+    from khw.status import state_style
+
+    out = _stdout()
+    if found.run:
+        took = f", {found.seconds:.0f} s" if found.exit_code is not None else ""
+        code = f", exit code {found.exit_code}" if found.exit_code else ""
+        head = Text(f"khw {found.command}: {found.started}{took}: ")
+        out.print(head + Text(found.state, style=state_style(found.state)) + Text(code))
+        out.print(Text(f"phases: {' '.join(found.phases)}\n") if found.phases else Text())
+    if found.hosts:
+        rows = [
+            (
+                row.host,
+                Text(row.state, style=state_style(row.state)),
+                row.phase or "-",
+                "" if row.run in {"", found.run} else f"in run {row.run}",
+                _first_line(row.why),
+            )
+            for row in found.hosts
+        ]
+        table(("host", "state", "stopped at", "since", "why"), rows)
+        out.print()
+    out.print(Text(found.says))
+    out.print(Text("next: ") + Text(found.next, style="bold"))
 
 
 def checks(results: Sequence[CheckResult]) -> None:

@@ -38,6 +38,15 @@ def require_free(path: Path) -> None:
             _take(file)
 
 
+def holder(path: Path) -> str:
+    """Return who holds the lock file, in words; '' if nobody does."""
+    try:
+        require_free(path)
+    except LockedError as error:
+        return error.message
+    return ""
+
+
 def _take(file: TextIO) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

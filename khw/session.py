@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from khw.errors import UnreachableError, UsageError
 from khw.files import write_atomically
-from khw.runlock import hold, require_free
+from khw.report import OPERATOR
+from khw.runlock import hold, holder, require_free
 from khw.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
     from khw.connection import Agent
     from khw.engine import Plan
     from khw.events import Sink
+    from khw.history import PastRun, Todo
     from khw.inventory.provider import Provider
     from khw.operator import Run
     from khw.phases import Phase
     from khw.report import Report
+    from khw.status import RunStatus
     from khw.verify import Context
 
 
@@ -90,19 +93,23 @@ class Session:
         """Walk the plan, with the cluster's lock held and a journal written; with `check` only look at what is."""
         from khw.journal import Journal, new_run_id
 
-        run_id = new_run_id()
         if self.check:
             require_free(self.workspace.lock)
-            return self._walk(plan, run_id, sinks)
+            return self._walk(plan, new_run_id(self.workspace.runs), sinks)
         self.workspace.prepare()
         with hold(self.workspace.lock, what):
             if [phase.name for phase in plan.phases] == ["smoke"]:  # asked for by name: it is done, passed or not
                 self.workspace.smoked.unlink(missing_ok=True)
-            journal = Journal(self.workspace.runs, run_id)
+            run_id = new_run_id(self.workspace.runs)
+            journal = Journal(self.workspace.runs, run_id, what)
             try:
                 return self._walk(plan, run_id, [*sinks, journal])
             finally:
                 journal.close()
+                if journal.lost:
+                    _tell(
+                        sinks, f"the journal of this run is not whole, --failed and --resume go by it: {journal.lost}"
+                    )
 
     def _walk(self, plan: Plan, run_id: str, sinks: Sequence[Sink]) -> Outcome:
         from nornir.core.task import AggregatedResult
@@ -179,12 +186,35 @@ class Session:
 
     def destroy(self) -> tuple[list[Change], list[str]]:
         """Chapter 14; return what was removed (with `check`: would be) and what is left."""
+        from khw.journal import Journal, new_run_id
+
         if self.check:
             require_free(self.workspace.lock)
             return list(self.provider.destroy(check=True)), list(self.provider.leftovers())
         self.workspace.prepare()
         with hold(self.workspace.lock, "destroy"):
-            return list(self.provider.destroy()), list(self.provider.leftovers())
+            journal = Journal(self.workspace.runs, new_run_id(self.workspace.runs), "destroy")
+            journal.destroying()
+            try:
+                changes, left = list(self.provider.destroy()), list(self.provider.leftovers())
+                journal.destroyed(left)
+            finally:
+                journal.close()
+            return changes, left
+
+    def status(self) -> RunStatus:
+        """Return what the journals say of the last run, and of what earlier ones left undone."""
+        from khw.history import last_run
+        from khw.phases import PHASES
+        from khw.status import status_of
+
+        order = [phase.name for phase in PHASES]
+        return status_of(last_run(self.workspace.runs), holder(self.workspace.lock), self.hosts, order)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that the cluster file asks for, the operator's side first."""
+        return (OPERATOR, *(planned.name for planned in self.spec.planned))
 
 
 class _Connected:
@@ -233,20 +263,54 @@ def write_cluster_file(file: Path, *, lab_name: str, project: str | None, force:
 def plan_for(
     session: Session, phases: tuple[Phase, ...], *, limit: str | None, failed: bool, parallel: int
 ) -> Plan | None:
-    """Return what to run: `--limit` as named, `--failed` as the last journal says; None if nothing failed."""
+    """Return what to run: `--limit` as named, `--failed` as the journals say; None if nothing is undone."""
     from khw.engine import Plan
-    from khw.journal import last_run
 
     hosts = frozenset(filter(None, limit.split(","))) if limit else None
     if not failed:
         return Plan(phases=phases, limit=hosts, parallel=parallel)
+    begin = _undone(session, _last(session).todo, hosts)
+    return Plan(phases=phases, limit=frozenset(begin), begin=begin, parallel=parallel) if begin else None
+
+
+def plan_to_resume(session: Session, *, parallel: int) -> Plan | None:
+    """Return the last run's own plan, less what it did; None if it was through."""
+    from khw.engine import Plan
+    from khw.phases import PHASES
+
+    last = _last(session)
+    begin = _undone(session, {host: (stop,) for host, stop in last.stops.items()}, None)
+    phases = tuple(phase for phase in PHASES if phase.name in last.phases)
+    return Plan(phases=phases, limit=frozenset(begin), begin=begin, parallel=parallel) if begin else None
+
+
+def _last(session: Session) -> PastRun:
+    from khw.history import last_run
+
     last = last_run(session.workspace.runs)
     if last is None:
         raise UsageError("there was no run yet", hint="khw run")
-    unfinished = {h: phase for h, (phase, _) in last.unfinished.items() if hosts is None or h in hosts}
-    if not unfinished:
-        return None
-    return Plan(phases=phases, limit=frozenset(unfinished), begin=unfinished, parallel=parallel)
+    if last.destroy:
+        raise UsageError("the cluster was destroyed since the last run", hint="khw status; khw run makes it anew")
+    return last
+
+
+def _undone(session: Session, todo: Todo, hosts: frozenset[str] | None) -> dict[str, str]:
+    """Return the phase to begin with, by host; hosts that the cluster file no longer asks for are let go."""
+    from khw.phases import PHASES
+    from khw.status import first_undone
+
+    order = [phase.name for phase in PHASES]
+    wanted = [host for host in session.hosts if hosts is None or host in hosts]
+    stops = {host: first_undone(todo.get(host, ()), order) for host in wanted}
+    return {host: stop.phase for host, stop in stops.items() if stop}
+
+
+def _tell(sinks: Sequence[Sink], text: str) -> None:
+    from khw.events import Notice
+
+    for sink in sinks:
+        sink(Notice(OPERATOR, text))
 
 
 def _row(node: Node) -> dict[str, str | None]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from khw.events import Sink
     from khw.operator import Run
     from khw.phases import Phase
+    from khw.resources import Resource
 
 
 @dataclass(kw_only=True)
@@ -53,6 +54,7 @@ class Step:
         self._agent = agent
         self._changes: list[Change] = []
         self._waited = 0.0
+        self._asked: dict[str, Resource] = {}
 
     def take(self) -> PhaseResult:
         """Do it, and say how it ended; only a second Ctrl-C could keep this from returning."""
@@ -63,7 +65,7 @@ class Step:
         except Blocked as reason:
             outcome, error = Outcome.BLOCKED, KhwError(str(reason), hint="khw run --failed, once that is mended")
         except Cancelled:
-            outcome, error = Outcome.CANCELLED, KhwError("cancelled", hint="khw run --failed goes on from here")
+            outcome, error = Outcome.CANCELLED, KhwError("cancelled", hint="khw run --resume goes on from here")
         except UnreachableError as unreachable:
             outcome, error = Outcome.UNREACHABLE, unreachable
         except KhwError as failed:
@@ -108,9 +110,11 @@ class Step:
             return
         run, agent = self._floor.run, self._agent()
         node = run.cluster.node(self._host).with_facts(agent.facts)
+        resources = list(self._phase.task(node, run.cluster, run.pki))
+        self._asked = {resource.id: resource for resource in resources}
         converge(
             agent,
-            list(self._phase.task(node, run.cluster, run.pki)),
+            resources,
             run.store,
             node=self._host,
             check=run.check,
@@ -123,7 +127,7 @@ class Step:
         self._changes.append(change)
         if change.changed and not self._floor.run.check:
             self._floor.run.workspace.smoked.unlink(missing_ok=True)
-        self._floor.emit(ResourceDone(self._host, self._phase.name, change))
+        self._floor.emit(ResourceDone(self._host, self._phase.name, change, self._asked.get(change.resource)))
 
     def _pass(self, needs: Iterable[Need]) -> None:
         """Wait at the gate; whoever watches is told what for."""

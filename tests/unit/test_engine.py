@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import pytest
 from fakes import cluster
@@ -38,7 +38,16 @@ def here(_run: Run) -> Iterable[Change]:
 
 def marked(name: str) -> Any:
     """A task whose only resource says which phase it is: the fake converge below knows what to do with it."""
-    return lambda node, _cluster, _pki: [(name, node.name)]
+    return lambda node, _cluster, _pki: [Marked(name, node.name)]
+
+
+class Marked(NamedTuple):
+    phase: str
+    host: str
+
+    @property
+    def id(self) -> str:
+        return self.phase
 
 
 PHASES = (
