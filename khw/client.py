@@ -114,6 +114,7 @@ class Agent:
         self.round_trips = 0
         self.bytes_sent = 0
         self.facts = Facts()
+        self.run_id = ""  # of the run that this is part of: the node's lock names it
         self._channel = channel
         self._buffer = bytearray()
         self._lock = threading.RLock()
@@ -160,7 +161,7 @@ class Agent:
             elif message["event"] == "taken" and on_bytes:
                 on_bytes(message["bytes"])
 
-        self.exchange({"do": "act", "ops": list(ops)}, payloads, on_event=event)
+        self.exchange({"do": "act", "ops": list(ops), "run": self.run_id}, payloads, on_event=event)
 
     def exchange(
         self,

@@ -217,6 +217,7 @@ class Engine:
             self._unreachable[host.name] = error.message
             raise
         if host.name not in self._agents:
+            agent.run_id = self._report.run_id
             self._agents[host.name] = agent
             _require_clock(host.name, agent.facts.clock)
         return agent

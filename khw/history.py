@@ -120,6 +120,7 @@ def _run(run_id: str, records: list[dict[str, Any]]) -> PastRun:
     done: set[tuple[str, str]] = set()
     reached: dict[tuple[str, str], Stop] = {}
     exit_code: int | None = None
+    seconds = float(records[-1].get("at", 0.0))
     for record in records[1:]:
         where = (str(record.get("host", "")), str(record.get("phase", "")))
         match record["event"]:
@@ -132,7 +133,7 @@ def _run(run_id: str, records: list[dict[str, Any]]) -> PastRun:
             case "end":
                 reached[where] = Stop(where[1], record["outcome"], record["error"] or "", run_id)
             case "ended":
-                exit_code = int(record["exit_code"])
+                exit_code, seconds = int(record["exit_code"]), float(record["seconds"])
     before = {host: [Stop(*row) for row in rows] for host, rows in first.get("before", {}).items()}
     return PastRun(
         run_id=run_id,
@@ -143,7 +144,7 @@ def _run(run_id: str, records: list[dict[str, Any]]) -> PastRun:
         done=frozenset(done),
         todo=_todo(run_id, lanes, done, reached, before),
         exit_code=exit_code,
-        seconds=records[-1].get("at", 0.0),
+        seconds=seconds,
     )
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import fcntl
 import os
 import time
 from typing import TYPE_CHECKING, Any
@@ -15,16 +13,14 @@ from khw.agent.paths import look, own, write
 from khw.agent.probe import diff, holds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from khw.agent.node import Node
 
-LOCK_PATIENCE = 90.0  # seconds; a killed operator's agent is gone long before
 
-
-def act(node: Node, ops: Sequence[dict[str, Any]], operator: str) -> None:
-    """Do all ops, in order."""
-    with _alone(node, operator):
+def act(node: Node, ops: Sequence[dict[str, Any]], operator: str, run: str) -> None:
+    """Do all ops, in order, with the node to ourselves."""
+    with node.fence.claim(node, operator, run):
         for index, op in enumerate(ops):
             started = time.monotonic()
             try:
@@ -59,33 +55,6 @@ def _one(node: Node, op: dict[str, Any], rest: Sequence[dict[str, Any]]) -> Outc
     if op["kind"] == "unit" and "found" not in op:
         units.prepare(node, [other for other in rest if other["kind"] == "unit"])
     return _ACTS[op["kind"]](node, op)
-
-
-@contextlib.contextmanager
-def _alone(node: Node, operator: str) -> Iterator[None]:
-    """Hold the node's lock: no two khw ever act on it at once."""
-    os.makedirs(os.path.dirname(node.places.lock), mode=0o755, exist_ok=True)
-    with open(os.open(node.places.lock, os.O_RDWR | os.O_CREAT, 0o644), "r+") as file:
-        deadline = time.monotonic() + LOCK_PATIENCE
-        while not _locked(file.fileno()):
-            if time.monotonic() > deadline:
-                raise FailureError(
-                    f"another khw is at work on this node: {file.read().strip() or 'it does not say which'}",
-                    hint="let it end, or end it: the number is that of its agent's process on the node",
-                )
-            time.sleep(0.1)
-        file.truncate(0)
-        file.write(f"process {os.getpid()}, for {operator}, since {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}")
-        file.flush()
-        yield
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _directory(node: Node, op: dict[str, Any]) -> Outcome:

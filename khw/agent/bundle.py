@@ -14,6 +14,7 @@ MODULES = (
     "session",
     "processes",
     "node",
+    "fence",
     "masking",
     "paths",
     "units",

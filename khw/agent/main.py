@@ -10,6 +10,7 @@ from typing import Any
 
 from khw.agent.act import act
 from khw.agent.facts import facts
+from khw.agent.fence import Fence
 from khw.agent.node import FailureError, Node, Places
 from khw.agent.paths import look
 from khw.agent.probe import probe
@@ -29,7 +30,9 @@ def main() -> None:
     places = Places(**hello["places"])
     # kubectl keeps no cache on the node: 12 ms more a call, and looking leaves nothing behind
     os.environ.update(PATH=places.path, LC_ALL="C", KUBECACHEDIR=os.devnull)
-    node = Node(places, session, processes)
+    fence = Fence(places.lock)
+    session.on_life = fence.heard
+    node = Node(places, session, processes, fence)
     session.tell(event="end", facts=facts())
     while True:
         request = session.request()
@@ -46,7 +49,7 @@ def _serve(node: Node, request: dict[str, Any], operator: str) -> None:
     if request["do"] == "probe":
         node.session.tell(event="end", states=probe(node, request["specs"], record=request["record"]))
     elif request["do"] == "act":
-        act(node, request["ops"], operator)
+        act(node, request["ops"], operator, request["run"])
     elif request["do"] == "run":
         node.session.tell(event="end", results=_run(node, request))
     elif request["do"] == "stat":

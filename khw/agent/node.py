@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from khw.agent.fence import Fence
     from khw.agent.processes import Processes, Result
     from khw.agent.session import Session
 
@@ -92,10 +93,11 @@ class Records:
 class Node:
     """The machine, as the agent's modules work on it."""
 
-    def __init__(self, places: Places, session: Session, processes: Processes) -> None:
+    def __init__(self, places: Places, session: Session, processes: Processes, fence: Fence) -> None:
         self.places = places
         self.session = session
         self.processes = processes
+        self.fence = fence
         self.digests = Records(os.path.join(places.home, "digests.json"))
         self.units = Records(os.path.join(places.home, "units.json"))
         self.images = Records(os.path.join(places.home, "images.json"))

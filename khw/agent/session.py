@@ -32,6 +32,7 @@ class Session:
         self._busy = threading.Event()
         self._heard = time.monotonic()
         self._exchange = 0
+        self.on_life: Callable[[], None] = lambda: None  # hears of every sign of life of the operator
 
     def listen(self) -> None:
         """Start reading, and giving signs of life."""
@@ -88,6 +89,7 @@ class Session:
             while True:
                 frame = read_frame(self._exactly)
                 self._heard = time.monotonic()
+                self.on_life()
                 if frame.kind == DATA or frame.body != b"{}":  # {} is the operator's sign of life
                     with self._arrived:
                         self._frames.append(frame)
