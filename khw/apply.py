@@ -79,6 +79,7 @@ def converge(  # noqa: PLR0913 - who listens and what is simulated is the caller
     on_change: Callable[[Change], None] | None = None,
     on_bytes: Callable[[int], None] | None = None,
     settle: Callable[[], AbstractContextManager[object]] | None = None,
+    guard: Callable[[Sequence[Change]], AbstractContextManager[object]] | None = None,
     foreseen: Touched | None = None,
 ) -> list[Change]:
     """
@@ -86,8 +87,8 @@ def converge(  # noqa: PLR0913 - who listens and what is simulated is the caller
 
     With `check` nothing is done, and `foreseen` is what the node's earlier phases would have done. `on_change` hears of
     each resource when it is done, `on_bytes` of what the node has taken of uploads; trailing Waits run inside
-    `settle()`. StepError names the resource that failed: those before it
-    are done, those after it are not.
+    `settle()`, and all that is done inside `guard(what will be done)`. StepError names the resource that failed: those
+    before it are done, those after it are not.
     """
     articles = _articles(agent, resources, store, check=check)
     specs = [spec(resource, articles) for resource in resources]
@@ -102,10 +103,11 @@ def converge(  # noqa: PLR0913 - who listens and what is simulated is the caller
     first = len(rows) - _trailing_waits(resources)
     if settle is None:
         first = len(rows)
-    _act(agent, rows[:first], articles, listener, on_bytes)
-    if rows[first:]:
-        with settle() if settle else nullcontext():
-            _act(agent, rows[first:], articles, listener, on_bytes)
+    with guard([row.change for row in rows]) if guard else nullcontext():
+        _act(agent, rows[:first], articles, listener, on_bytes)
+        if rows[first:]:
+            with settle() if settle else nullcontext():
+                _act(agent, rows[first:], articles, listener, on_bytes)
     return listener.changes
 
 

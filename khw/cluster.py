@@ -229,6 +229,7 @@ class Cluster:
     spec: Spec
     nodes: tuple[Node, ...]
     api_address: str  # the load balancer's external address, without a port
+    may_bootstrap: bool = False  # its etcd was never whole: members may start a cluster, and not only join one
 
     @cached_property
     def controllers(self) -> tuple[Node, ...]:

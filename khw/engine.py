@@ -152,7 +152,7 @@ class Engine:
         if not (self._run.foresee and missing and (makes or len(missing) == len(cluster.nodes))):
             return
         self._unmade = missing
-        hint = "" if makes else " (a run with the phase compute makes them)"
+        hint = "" if makes else " (khw run --phase compute makes them)"
         self._emit(Notice(OPERATOR, f"planned from the cluster file, not made yet: {', '.join(sorted(missing))}{hint}"))
         self._emit(Notice(OPERATOR, "external addresses are not known yet: what names them may change once more"))
 
@@ -198,6 +198,8 @@ class Engine:
         result = Step(self._floor, task.host.name, phase, lambda: self._agent(task.host, task.nornir)).take()
         with self._lock:
             self._report.results.append(result)
+        if phase.through and result.outcome.good and result.host != OPERATOR and not self._run.check:
+            phase.through(self._run)
         self._floor.board.record(result.host, result.phase, result.outcome)
         self._emit(PhaseEnded(result))
         return Result(

@@ -70,6 +70,7 @@ class Board:
     _claims: dict[str, str] = field(default_factory=dict)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _cancelled: bool = False
+    _turn: str = ""  # the controller that is being disturbed
 
     def record(self, host: str, phase: str, outcome: Outcome) -> None:
         """Write down how a phase ended on a host, and wake who waits for it."""
@@ -117,6 +118,28 @@ class Board:
                 if owner == host or self._ended.get((owner, phase), Outcome.CANCELLED).good:
                     return owner
                 self._changed.wait()
+
+    def take_turn(self, host: str) -> None:
+        """Wait until nobody else has the turn, and take it."""
+        with self._changed:
+            while self._turn:
+                self._raise_if_cancelled()
+                self._changed.wait()
+            self._raise_if_cancelled()
+            self._turn = host
+
+    def end_turn(self, host: str) -> None:
+        """Give the turn back, if this host has it."""
+        with self._changed:
+            if self._turn == host:
+                self._turn = ""
+                self._changed.notify_all()
+
+    def pause(self, seconds: float) -> None:
+        """Wait until a host gets on, for so long at most."""
+        with self._changed:
+            self._raise_if_cancelled()
+            self._changed.wait(seconds)
 
     def _raise_if_cancelled(self) -> None:
         if self._cancelled:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from khw.agent.masking import visible
 from khw.artifacts.cache import sha256_of
+from khw.certs.identities import AUTHORITIES
 from khw.changes import Action, Change
 from khw.checks import Status
 from khw.difference import SALT, of_masked
-from khw.errors import KhwError, ProviderError, StepError
+from khw.errors import KhwError, PkiError, ProviderError, StepError
 from khw.files import write_atomically, write_private
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class Run:
         """The cluster, discovered at first use."""
         with self._lock:
             if self._cluster is None:
-                self._cluster = self.provider.foresee() if self.foresee else self.provider.discover()
+                found = self.provider.foresee() if self.foresee else self.provider.discover()
+                self._cluster = replace(found, may_bootstrap=self._may_bootstrap())
             return self._cluster
 
     @property
@@ -69,8 +71,20 @@ class Run:
 
         with self._lock:
             if self._pki is None:
-                self._pki = load_or_issue(self.workspace.pki, self.cluster, check=self.check)
+                cluster = self.cluster
+                require_kept(self.workspace)
+                if cluster.may_bootstrap and not self.check:
+                    allow_bootstrap(self.workspace)
+                self._pki = load_or_issue(self.workspace.pki, cluster, check=self.check)
+                if not self.check and not self.workspace.issued.exists():
+                    write_private(self.workspace.issued, b"keys were made\n")
             return self._pki
+
+    def _may_bootstrap(self) -> bool:
+        """Whether etcd was never whole: nothing was ever issued, or the note of that is there still."""
+        workspace = self.workspace
+        new = not workspace.issued.exists() and not (workspace.pki / "etcd-ca.pem").exists()
+        return new or workspace.bootstrap.exists()
 
     def require_flags(self) -> list[Change]:
         """Return what was checked of flags and fields, once a run; FlagError if a pinned binary does not know one."""
@@ -81,6 +95,40 @@ class Run:
 
 
 Step: TypeAlias = Callable[[Run], Iterable[Change]]
+Note: TypeAlias = Callable[[Run], None]
+
+
+def require_kept(workspace: Workspace) -> None:
+    """Stop where a key is gone that was there: load_or_issue sees a loss by what is left, and nothing may be left."""
+    if not workspace.issued.exists():
+        return
+    authorities = [f"{authority.name}-ca{part}.pem" for authority in AUTHORITIES for part in ("", "-key")]
+    kept = ("encryption-key", *authorities, "service-accounts-key.pem")
+    lost = [str(workspace.pki / name) for name in kept if not (workspace.pki / name).exists()]
+    if lost:
+        raise PkiError(
+            f"{', '.join(lost)} {'is' if len(lost) == 1 else 'are'} lost, and the cluster is built on it: "
+            "khw makes no other in its place",
+            hint=f"restore it from a backup; or give the cluster up: khw destroy, remove {workspace.pki}, khw run",
+        )
+
+
+def allow_bootstrap(workspace: Workspace) -> None:
+    """Note that etcd may be started as a new cluster, until it was whole for the first time."""
+    if not workspace.bootstrap.exists():
+        workspace.prepare()
+        write_private(workspace.bootstrap, b"etcd of this cluster was never whole\n")
+
+
+def etcd_lives(run: Run) -> None:
+    """Chapter 7: from now on members only ever join."""
+    run.workspace.bootstrap.unlink(missing_ok=True)
+
+
+def give_up(workspace: Workspace) -> None:
+    """Chapter 14, with nothing left: the next run may make a new cluster."""
+    workspace.issued.unlink(missing_ok=True)
+    allow_bootstrap(workspace)
 
 
 def prerequisites(run: Run) -> Iterable[Change]:
@@ -104,7 +152,11 @@ def tools(run: Run) -> Iterable[Change]:
 
 def compute(run: Run) -> Iterable[Change]:
     """Chapter 3: network, firewall, address and machines."""
-    return run.provider.ensure_compute(check=run.check)
+    changes = list(run.provider.ensure_compute(check=run.check))
+    made = {change.resource for change in changes if change.changed}
+    if not run.check and made >= {f"instance:{machine.name}" for machine in run.spec.planned} != set():
+        allow_bootstrap(run.workspace)  # no machine was there: no member either
+    return changes
 
 
 def certificates(run: Run) -> Iterable[Change]:

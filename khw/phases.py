@@ -31,6 +31,7 @@ from khw.tasks import (
 
 if TYPE_CHECKING:
     from khw.certs.pki import Pki
+    from khw.turns import Health
 
 Task: TypeAlias = "Callable[[Node, Cluster, Pki], Iterable[Resource]]"
 
@@ -47,6 +48,8 @@ class Phase:
 
     `task` is what nodes with one of `roles` are to have; `once` means on one of them, whichever is healthy.
     `operator` is what is done from the operator's side (cloud, certificates, kubectl); nodes wait for it.
+    `health` says how others are seen to be well, before a host disturbs what lives (khw.turns). `through` is noted on
+    the operator's side as soon as a node is through.
     """
 
     name: str
@@ -58,6 +61,8 @@ class Phase:
     once: bool = False
     needs: tuple[Need, ...] = ()
     settle_needs: tuple[Need, ...] = ()
+    health: Callable[[Node, Cluster], Health] | None = None
+    through: operators_side.Note | None = None
 
     def concerns(self, role: Role | None) -> bool:
         """Whether a host of this role (None: the operator's side) has a part in it."""
@@ -102,7 +107,15 @@ PHASES: tuple[Phase, ...] = (
         roles=ON_CONTROLLERS,
         task=encryption.resources,
     ),
-    Phase(name="etcd", chapter=7, title="etcd over mutual TLS", roles=ON_CONTROLLERS, task=etcd.resources),
+    Phase(
+        name="etcd",
+        chapter=7,
+        title="etcd over mutual TLS",
+        roles=ON_CONTROLLERS,
+        task=etcd.resources,
+        health=etcd.health,
+        through=operators_side.etcd_lives,
+    ),
     Phase(
         name="load-balancer",
         chapter=8,
@@ -115,6 +128,7 @@ PHASES: tuple[Phase, ...] = (
         title="API server, controller manager, scheduler",
         roles=ON_CONTROLLERS,
         task=control_plane.resources,
+        health=control_plane.health,
         needs=(Need("etcd", CONTROLLER, Quorum.MAJORITY),),
     ),
     Phase(

@@ -187,6 +187,7 @@ class Session:
     def destroy(self) -> tuple[list[Change], list[str]]:
         """Chapter 14; return what was removed (with `check`: would be) and what is left."""
         from khw.journal import Journal, new_run_id
+        from khw.operator import give_up
 
         if self.check:
             require_free(self.workspace.lock)
@@ -198,6 +199,8 @@ class Session:
             try:
                 changes, left = list(self.provider.destroy()), list(self.provider.leftovers())
                 journal.destroyed(left)
+                if not left and self.spec.provider != "static":  # there the machines are, and their data
+                    give_up(self.workspace)
             finally:
                 journal.close()
             return changes, left

@@ -6,22 +6,25 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from khw.apply import converge
+from khw.client import RemoteCommand
 from khw.compare import Touched
 from khw.errors import KhwError, UnreachableError
 from khw.events import PhaseStarted, PhaseWaits, ResourceDone
 from khw.gates import Blocked, Board, Cancelled, Need
 from khw.report import OPERATOR, Outcome, PhaseResult
+from khw.turns import PATIENCE, disturbs, turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from khw.apply import Machine
     from khw.changes import Change
+    from khw.connection import Agent
     from khw.events import Sink
     from khw.operator import Run
     from khw.phases import Phase
@@ -120,6 +123,7 @@ class Step:
             check=run.check,
             on_change=self._note,
             settle=self._settle,
+            guard=self._guard,
             foreseen=self._floor.foreseen.setdefault(self._host, Touched()),
         )
 
@@ -147,3 +151,34 @@ class Step:
             yield
         finally:
             self._floor.permits.acquire()
+
+    @contextmanager
+    def _guard(self, changes: Sequence[Change]) -> Iterator[None]:
+        """Take a turn before something is disturbed that lives; no place is held while others have it."""
+        cluster = self._floor.run.cluster
+        health = self._phase.health(cluster.node(self._host), cluster) if self._phase.health else None
+        if health is None or not disturbs(health, changes, lives=not cluster.may_bootstrap):
+            yield
+            return
+        joining = any(change.changed and change.resource == health.joins for change in changes)
+        commands = [RemoteCommand(argv, timeout=PATIENCE) for argv in (health.mine, *health.others)]
+        limit = PATIENCE * len(commands) + PATIENCE
+        agent = cast("Agent", self._agent())  # with --check nothing is guarded, and a node may be no more than planned
+        began = self._floor.clock()
+        with ExitStack() as stack:
+            self._floor.permits.release()
+            try:
+                stack.enter_context(
+                    turn(
+                        self._floor.board,
+                        self._host,
+                        health,
+                        lambda: [answer.code == 0 for answer in agent.run(*commands, timeout=limit)],
+                        joining=joining,
+                        timeout=cluster.spec.timeouts.ready,
+                    )
+                )
+            finally:
+                self._floor.permits.acquire()
+                self._waited += self._floor.clock() - began
+            yield

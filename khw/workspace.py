@@ -64,6 +64,16 @@ class Workspace:
         return self.root / "smoke-passed"
 
     @property
+    def bootstrap(self) -> Path:
+        """Is there as long as etcd was never whole: only then may its members start a cluster of their own."""
+        return self.root / "etcd-bootstrap"
+
+    @property
+    def issued(self) -> Path:
+        """Is there since keys were first made: without it, an empty `pki` is a new cluster's; with it, a loss."""
+        return self.root / "pki-issued"
+
+    @property
     def lock(self) -> Path:
         """The lock that keeps two runs apart."""
         return self.root / "lock"

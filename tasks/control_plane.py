@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from khw.resources import Binary, Directory, File, Manifest, Unit, Wait
 from khw.tasks.kubeconfigs import ADMIN
 from khw.tasks.units import STRICT, render
+from khw.turns import Health
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,6 +98,22 @@ def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
         timeout=cluster.spec.timeouts.ready,
         unit="kube-apiserver.service",
     )
+
+
+def health(node: Node, cluster: Cluster) -> Health:
+    """Say how API servers are asked whether they are ready: one other must be when this one is away."""
+    others = [other for other in cluster.controllers if other.name != node.name]
+    return Health(
+        service="the API server",
+        mine=_ready(node, cluster),
+        others=tuple(_ready(other, cluster) for other in others),
+        needed=min(1, len(others)),
+    )
+
+
+def _ready(node: Node, cluster: Cluster) -> tuple[str, ...]:
+    server = f"--server=https://{node.internal_ip}:{cluster.network.api_port}"
+    return (f"{BIN}/kubectl", f"--kubeconfig={ADMIN}", "--request-timeout=3s", server, "get", "--raw=/readyz")
 
 
 KUBECTL = (f"{BIN}/kubectl", f"--kubeconfig={ADMIN}", "--request-timeout=5s")

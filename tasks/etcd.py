@@ -3,15 +3,22 @@ Chapter 7: etcd, one member a controller, mutual TLS between members and with cl
 
 The members wait for each other, so none is waited for (`block=False`) before all have been started; the trailing
 Wait asks this member for its health with the guide's own flags. On a data directory that is there already etcd
-ignores --initial-cluster*, so that a second run and a restart are the same as the first.
+ignores the initial cluster, so that a second run and a restart are the same as the first.
+
+Without data a member joins (`existing`), whoever starts it. To start a cluster takes a note that `etcd_member` writes
+for a node of which it knows that there is none yet, and that is gone as soon as etcd is ready. docs/decisions/0019.
 """
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from khw.resources import Binary, Directory, Unit, Wait
+from khw.resources import Binary, Command, Directory, Unit, Wait
+from khw.tasks import etcd_member
 from khw.tasks.units import STRICT, render
+from khw.turns import Health
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,15 +35,16 @@ CERTIFICATE = "/etc/etcd/kubernetes.pem"
 KEY = "/etc/etcd/kubernetes-key.pem"
 CLIENT_PORT = 2379
 PEER_PORT = 2380
+ENVIRONMENT = "/run/khw/etcd.env"
+MEMBER = "etcd-member"
+JOINING = 60.0  # seconds for a change of members: etcd takes none until all have been well for five
 
-ETCDCTL = (
-    "/usr/local/bin/etcdctl",
-    f"--endpoints=https://127.0.0.1:{CLIENT_PORT}",
-    f"--cacert={AUTHORITY}",
-    f"--cert={CERTIFICATE}",
-    f"--key={KEY}",
-)
+IDENTITY = (f"--cacert={AUTHORITY}", f"--cert={CERTIFICATE}", f"--key={KEY}")
+ETCDCTL = ("/usr/local/bin/etcdctl", f"--endpoints=https://127.0.0.1:{CLIENT_PORT}", *IDENTITY)
 """etcdctl as the guide calls it on a controller."""
+
+HAS_DATA = f"ls {DATA}/member/wal/*.wal"
+IS_PREPARED = f"find {ENVIRONMENT} -mmin -10 | grep -q ."  # by a run that was cut off before it started etcd
 
 
 def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
@@ -47,6 +55,7 @@ def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
     yield Binary(path="/usr/local/bin/etcdutl", artifact="etcdutl")
     yield Directory(path="/etc/etcd")
     yield Directory(path=DATA, mode=0o700)
+    yield _membership(node, cluster)
     yield Unit(
         name="etcd.service",
         content=unit(node, cluster),
@@ -61,6 +70,49 @@ def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
     )
 
 
+def health(node: Node, cluster: Cluster) -> Health:
+    """Say how members are asked for their health: a majority of all must be left when this one is away."""
+    others = [other for other in cluster.controllers if other.name != node.name]
+    return Health(
+        service="etcd",
+        mine=_healthy(node),
+        others=tuple(_healthy(other) for other in others),
+        needed=len(cluster.controllers) // 2 + 1 if others else 0,
+        joins=f"command:{MEMBER}",
+    )
+
+
+def _healthy(node: Node) -> tuple[str, ...]:
+    endpoint = f"--endpoints=https://{node.internal_ip}:{CLIENT_PORT}"
+    limits = ("--command-timeout=2s", "--dial-timeout=2s")
+    return ("/usr/local/bin/etcdctl", endpoint, *IDENTITY, "endpoint", "health", *limits)
+
+
+def _membership(node: Node, cluster: Cluster) -> Command:
+    wish = {
+        "name": node.name,
+        "url": _peer(node),
+        "members": {other.name: _peer(other) for other in cluster.controllers},
+        "others": [f"https://{o.internal_ip}:{CLIENT_PORT}" for o in cluster.controllers if o.name != node.name],
+        "may_bootstrap": cluster.may_bootstrap,
+        "data": DATA,
+        "environment": ENVIRONMENT,
+        "etcdctl": ["/usr/local/bin/etcdctl", *IDENTITY],
+        "patience": JOINING,
+    }
+    return Command(
+        name=MEMBER,
+        argv=("python3", "-I", "-", json.dumps(wish)),
+        stdin=Path(etcd_member.__file__).read_text(),
+        unless=("sh", "-c", f"{{ {HAS_DATA} || {IS_PREPARED}; }} >/dev/null 2>&1"),
+        timeout=JOINING + 60.0,
+    )
+
+
+def _peer(node: Node) -> str:
+    return f"https://{node.internal_ip}:{PEER_PORT}"
+
+
 def unit(node: Node, cluster: Cluster) -> str:
     """Return etcd.service."""
     return render(
@@ -69,13 +121,21 @@ def unit(node: Node, cluster: Cluster) -> str:
         binary=BINARY,
         flags=_flags(node, cluster),
         unit={"Wants": "network-online.target", "After": "network-online.target"},
-        service={"Type": "notify"},
+        service={
+            "Type": "notify",
+            "Environment": (
+                "ETCD_INITIAL_CLUSTER=" + ",".join(f"{n.name}={_peer(n)}" for n in cluster.controllers),
+                "ETCD_INITIAL_CLUSTER_STATE=existing",
+            ),
+            "EnvironmentFile": f"-{ENVIRONMENT}",
+            "ExecStartPost": f"+-/bin/rm -f {ENVIRONMENT}",
+        },
         sandbox={**STRICT, "ReadWritePaths": DATA},
     )
 
 
 def _flags(node: Node, cluster: Cluster) -> dict[str, Flag]:
-    peer = f"https://{node.internal_ip}:{PEER_PORT}"
+    peer = _peer(node)
     client = f"https://{node.internal_ip}:{CLIENT_PORT}"
     return {
         "name": node.name,
@@ -94,7 +154,5 @@ def _flags(node: Node, cluster: Cluster) -> dict[str, Flag]:
         "listen-client-urls": (client, f"https://127.0.0.1:{CLIENT_PORT}"),
         "advertise-client-urls": client,
         "initial-cluster-token": "etcd-cluster-0",
-        "initial-cluster": [f"{n.name}=https://{n.internal_ip}:{PEER_PORT}" for n in cluster.controllers],
-        "initial-cluster-state": "new",
         "data-dir": DATA,
     }

@@ -153,12 +153,12 @@ def test_etcd_has_the_guides_flags(pki: Pki) -> None:
         "peer-client-cert-auth": "true",
         "listen-client-urls": "https://10.240.0.11:2379,https://127.0.0.1:2379",
         "initial-advertise-peer-urls": "https://10.240.0.11:2380",
-        "initial-cluster": ",".join(f"controller-{i}=https://10.240.0.1{i}:2380" for i in range(3)),
-        "initial-cluster-state": "new",
         "data-dir": "/var/lib/etcd",
     }
     assert expected.items() <= flags(etcd_unit).items()
     assert "Type=notify" in etcd_unit.content
+    members = ",".join(f"controller-{i}=https://10.240.0.1{i}:2380" for i in range(3))
+    assert f"Environment=ETCD_INITIAL_CLUSTER={members}\n" in etcd_unit.content
     assert not etcd_unit.block  # the members wait for each other
     assert Directory(path="/var/lib/etcd", mode=0o700) in resources
 
