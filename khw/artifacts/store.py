@@ -85,7 +85,7 @@ class Store:
         return _artifact(entry, kept, "cache") if kept else None
 
     def digest(self, name: str, architecture: str = "amd64") -> str:
-        """Return the sha256 on record for this artifact, '' if it is not in the cache; nothing is fetched or written."""
+        """Return the sha256 on record, '' if it is not in the cache; nothing is fetched or written."""
         entry = self.lock.entry(name)
         kept = self.cache.find(entry, architecture)
         return kept.record.sha256 if kept and self._is_pinned(entry, architecture, kept) else ""
