@@ -34,6 +34,10 @@ class GcpProvider:
         self._key = ssh_public_key
         self.api = Api(spec.gcp, timeout=spec.timeouts.cloud)
 
+    def stop(self) -> None:
+        """End every wait at once; operations that were begun go on without khw."""
+        self.api.stopped.set()
+
     def preflight(self) -> Sequence[CheckResult]:
         """Chapter 1: credentials, project, region, zone, machine types, images and quotas."""
         return gcp_preflight.preflight(self.api, self._spec)

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 MOST_AT_ONCE = 48  # requests; an operation that is waited for holds one
 LONGEST_WAIT = (
-    10.0  # seconds that one wait is left to the API (which answers after two minutes), so that Ctrl-C is quick
+    2.0  # seconds that one wait is left to the API (which answers after two minutes), so that Ctrl-C is quick
 )
 GRACE = 15.0  # how long an API that stopped answering in the middle of a wait may be away
 

@@ -68,6 +68,10 @@ class Provider(Protocol):
         """Chapter 14: everything that the ensures made, in an order that works, again and again."""
         ...
 
+    def stop(self) -> None:
+        """End every wait at once, from another thread: Ctrl-C. What was begun in the cloud goes on there."""
+        ...
+
     def leftovers(self) -> Sequence[str]:
         """Return what is left of the cluster in the project, by label and by name: after destroy, nothing."""
         ...

@@ -29,6 +29,9 @@ class StaticProvider:
         self._spec = spec
         self._static = spec.static
 
+    def stop(self) -> None:
+        """Nothing waits here."""
+
     def preflight(self) -> Sequence[CheckResult]:
         """Nothing to look at before the nodes themselves are."""
         return []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from khw import __version__
+from khw import __version__, interrupt
 from khw.cli_artifacts import artifacts
 from khw.cli_lab import lab
 from khw.errors import KhwError, UsageError
@@ -43,7 +43,7 @@ class _Group(click.Group):
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             click.echo("khw: cancelled", err=True)
-            ctx.exit(130)
+            interrupt.leave(interrupt.EXIT_CODE)
 
 
 @click.group(cls=_Group, context_settings=HELP)
@@ -180,7 +180,7 @@ def _walk(  # noqa: PLR0913 - one parameter an option
         if output == "wide":
             render.phase_times(outcome.report)
     pending = check and exit_code and outcome.report.changed > 0
-    sys.exit(outcome.report.exit_code or int(pending))
+    interrupt.leave(outcome.report.exit_code or int(pending))
 
 
 @main.command()

@@ -13,6 +13,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
+from khw import interrupt
 from khw.client import Agent, Completed, FileState, Payload, RemoteCommand
 from khw.errors import HostKeyError, KhwError, UnreachableError
 
@@ -211,7 +212,7 @@ def _patiently(
             pause = next(pauses)
             if not _passing(cause) or time.monotonic() + pause > deadline:
                 raise _unreachable(cause, name, address, timeout) from None
-            time.sleep(pause)
+            interrupt.pause(pause)
 
 
 def _pauses() -> Iterator[float]:

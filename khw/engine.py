@@ -20,6 +20,7 @@ from nornir.core.inventory import ConnectionOptions, Host, Hosts
 from nornir.core.plugins.connections import ConnectionPluginRegister
 from nornir.core.task import AggregatedResult, Result
 
+from khw import interrupt
 from khw.connection import CONNECTION, KhwConnection
 from khw.errors import KhwError, StepError, UsageError
 from khw.events import Notice, PhaseEnded, RunEnded, RunStarted
@@ -78,7 +79,7 @@ class Engine:
     One run: `execute()` walks the plan and returns the report.
 
     Life: the ground phases (the operator's side, up to the machines) → discovery → one Nornir run over all hosts →
-    connections closed. Ctrl-C once: no new work; twice: what runs on the nodes is ended.
+    connections closed. Ctrl-C once: no new work; twice: what runs is ended.
     """
 
     def __init__(self, run: Run, plan: Plan, run_id: str, sinks: Sequence[Sink]) -> None:
@@ -103,14 +104,22 @@ class Engine:
 
     def execute(self) -> Report:
         """Run the plan to its end; errors of hosts are in the report, not raised."""
-        try:
-            if self._lay_ground():
-                self._walk_all()
-        finally:
-            self._close()
-            self._report.seconds = self._floor.clock()
-            self._emit(RunEnded(self._report.run_id, self._report.exit_code, self._report.seconds))
+        with interrupt.listening(self._interrupted), interrupt.ends_by(self._end):
+            try:
+                if self._lay_ground() and not interrupt.pressed():
+                    self._walk_all()
+            except BaseException as error:
+                if not (isinstance(error, KhwError) and interrupt.pressed()):
+                    self._ended(getattr(error, "exit_code", 1), str(error))
+                    raise
+            self._report.interrupted = interrupt.pressed()
+            self._ended(self._report.exit_code)
         return self._report
+
+    def _ended(self, exit_code: int, error: str = "") -> None:
+        self._close()
+        self._report.seconds = self._floor.clock()
+        self._emit(RunEnded(self._report.run_id, exit_code, self._report.seconds, error))
 
     def _lay_ground(self) -> bool:
         ground = tuple(p for p in self._plan.phases_of(OPERATOR, None) if p.name in GROUND)
@@ -131,6 +140,8 @@ class Engine:
         if not rest and not any(p.roles for p in self._plan.phases):
             return
         cluster = self._run.cluster
+        if interrupt.pressed():
+            return
         lanes = {n.name: self._plan.phases_of(n.name, n.role) for n in cluster.nodes if self._plan.takes(n.name)}
         if self._plan.takes(OPERATOR):
             ours = self._plan.phases_of(OPERATOR, None)
@@ -163,7 +174,7 @@ class Engine:
         if CONNECTION not in ConnectionPluginRegister.available:
             ConnectionPluginRegister.register(CONNECTION, KhwConnection)
         inventory.hosts = Hosts({name: host for name, host in inventory.hosts.items() if lanes.phases.get(name)})
-        nornir = Nornir(inventory=inventory, runner=LaneRunner(on_interrupt=self._interrupted))
+        nornir = Nornir(inventory=inventory, runner=LaneRunner())
         result = nornir.run(task=self._walk, name="khw run", lanes=lanes)
         if self.aggregated is None:
             self.aggregated = result
@@ -238,11 +249,14 @@ class Engine:
 
     def _interrupted(self, presses: int) -> None:
         self._floor.board.cancel()
-        if presses == 1:
-            self._emit(Notice(OPERATOR, "stopping: running steps end first; Ctrl-C again ends them at once"))
-            return
+        first = "stopping: running steps end first; Ctrl-C again ends them at once"
+        self._emit(Notice(OPERATOR, first if presses == 1 else "ending everything at once; Ctrl-C again just leaves"))
+
+    def _end(self) -> None:
+        """End at once what runs on nodes and what is waited for in the cloud."""
         for agent in list(self._agents.values()):
             agent.kill()
+        self._run.provider.stop()
 
     def _close(self) -> None:
         for agent in self._agents.values():

@@ -17,6 +17,7 @@ Every error that khw raises on purpose, in one tree.
     ├── PkiError                 1   a key or a certificate is lost or unusable
     ├── LabError                 1   the lab cannot run, or a part of it does not answer
     ├── StepError                3   a step failed on a node
+    ├── CutOffError            130   ended by Ctrl-C, before its own end
     └── UnreachableError         4   a node does not answer
         └── HostKeyError         4   … or is not the machine that it was
 
@@ -115,6 +116,12 @@ class StepError(KhwError):
     def __init__(self, message: str, *, hint: str = "", node: str = "", evidence: str = "") -> None:
         super().__init__(message, hint=hint, node=node)
         self.evidence = evidence
+
+
+class CutOffError(KhwError):
+    """It was ended by Ctrl-C, before its own end."""
+
+    exit_code = 130
 
 
 class UnreachableError(KhwError):

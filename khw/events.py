@@ -71,6 +71,7 @@ class RunEnded:
     run_id: str
     exit_code: int
     seconds: float
+    error: str = ""  # what ended it as a whole, if it was not a host's
 
 
 Event: TypeAlias = RunStarted | PhaseStarted | PhaseWaits | ResourceDone | PhaseEnded | Notice | RunEnded

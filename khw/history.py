@@ -52,6 +52,7 @@ class PastRun:
     todo: Todo = field(default_factory=dict)
     exit_code: int | None = None  # None: it did not come to its end
     seconds: float = 0.0  # to its end, or to its last word
+    error: str = ""  # what ended it as a whole
     destroy: bool = False
     left: tuple[str, ...] = ()  # by a destroy
 
@@ -120,6 +121,7 @@ def _run(run_id: str, records: list[dict[str, Any]]) -> PastRun:
     done: set[tuple[str, str]] = set()
     reached: dict[tuple[str, str], Stop] = {}
     exit_code: int | None = None
+    error = ""
     seconds = float(records[-1].get("at", 0.0))
     for record in records[1:]:
         where = (str(record.get("host", "")), str(record.get("phase", "")))
@@ -134,6 +136,7 @@ def _run(run_id: str, records: list[dict[str, Any]]) -> PastRun:
                 reached[where] = Stop(where[1], record["outcome"], record["error"] or "", run_id)
             case "ended":
                 exit_code, seconds = int(record["exit_code"]), float(record["seconds"])
+                error = str(record.get("error", ""))
     before = {host: [Stop(*row) for row in rows] for host, rows in first.get("before", {}).items()}
     return PastRun(
         run_id=run_id,
@@ -145,6 +148,7 @@ def _run(run_id: str, records: list[dict[str, Any]]) -> PastRun:
         todo=_todo(run_id, lanes, done, reached, before),
         exit_code=exit_code,
         seconds=seconds,
+        error=error,
     )
 
 

@@ -89,13 +89,17 @@ class Journal:
         self._write({"event": "destroyed", "left": list(left)})
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
+        """Close the file; what comes later is not written."""
+        with self._lock:
+            os.close(self._file)
+            self._file = -1
 
     def _write(self, record: dict[str, Any]) -> None:
         record["at"] = round(time.monotonic() - self._began, 3)
         line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
         with self._lock:
+            if self._file < 0:
+                return
             if self._broken:
                 line = b"\n" + line
             self._broken = True
@@ -124,7 +128,12 @@ class Journal:
             case PhaseEnded():
                 return {"event": "end", **event.result.as_dict()}
             case RunEnded():
-                return {"event": "ended", "exit_code": event.exit_code, "seconds": round(event.seconds, 3)}
+                return {
+                    "event": "ended",
+                    "exit_code": event.exit_code,
+                    "seconds": round(event.seconds, 3),
+                    "error": event.error,
+                }
             case _:
                 return None
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from threading import Timer
 from typing import TYPE_CHECKING, Any
 
+from khw import interrupt
 from khw.errors import StepError
 
 if TYPE_CHECKING:
@@ -31,19 +32,16 @@ class Kubectl:
 
     path: Path
     kubeconfig: Path
+    limit: float = 120.0  # seconds for any call: the cluster file's timeouts.command
 
     def run(self, *arguments: str, stdin: str | Secret | None = None, timeout: float = 30.0) -> str:
         """Return what `kubectl ARGUMENTS` prints; KubectlError if it fails. Secrets go to `stdin`."""
         try:
-            done = subprocess.run(
-                self._command(*arguments),
-                input=_bytes(stdin),
-                capture_output=True,
-                timeout=timeout,
-                check=False,
-            )
+            done = interrupt.run(self._command(*arguments), stdin=_bytes(stdin), timeout=min(timeout, self.limit))
         except subprocess.TimeoutExpired as error:
-            raise KubectlError(f"kubectl {_short(arguments)} did not end within {timeout:g} s") from error
+            raise KubectlError(
+                f"kubectl {_short(arguments)} did not end within {min(timeout, self.limit):g} s"
+            ) from error
         except OSError as error:
             raise KubectlError(
                 f"kubectl cannot be run: {error.strerror}: {self.path}", hint="khw run --phase tools"
@@ -65,9 +63,17 @@ class Kubectl:
     def port_forward(self, target: str, port: int, *, namespace: str, timeout: float = 15.0) -> Iterator[int]:
         """Forward a free local port to `port` of `target` ('pod/NAME'), and give that local port."""
         arguments = ("port-forward", f"--namespace={namespace}", "--address=127.0.0.1", target, f":{port}")
-        with subprocess.Popen(
-            self._command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as process:
+        with (
+            subprocess.Popen(
+                self._command(*arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                process_group=0,
+            ) as process,
+            interrupt.ends_by(lambda: interrupt.kill_group(process)),
+        ):
             watchdog = Timer(timeout, process.kill)
             watchdog.start()
             try:

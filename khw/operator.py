@@ -233,7 +233,7 @@ def verify_context(run: Run) -> Context:
         agents=reached,
         unreachable=unreachable,
         provider=run.provider,
-        kubectl=Kubectl(run.workspace.bin / "kubectl", run.workspace.kubeconfig),
+        kubectl=Kubectl(run.workspace.bin / "kubectl", run.workspace.kubeconfig, run.spec.timeouts.command),
     )
 
 

@@ -76,6 +76,7 @@ class Report:
     check: bool = False
     results: list[PhaseResult] = field(default_factory=list)
     seconds: float = 0.0
+    interrupted: bool = False
     round_trips: int = 0
     bytes_sent: int = 0
 
@@ -101,7 +102,7 @@ class Report:
         """130 cancelled · 4 hosts unreachable · 3 hosts failed or blocked · the operator's own error · 0 ok."""
         bad = [result for result in self.results if not result.outcome.good]
         outcomes = {result.outcome for result in bad}
-        if Outcome.CANCELLED in outcomes:
+        if self.interrupted or Outcome.CANCELLED in outcomes:
             return 130
         if Outcome.UNREACHABLE in outcomes:
             return 4

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from khw import interrupt
 from khw.errors import UnreachableError, UsageError
 from khw.files import write_atomically
 from khw.report import OPERATOR
@@ -14,7 +16,7 @@ from khw.runlock import hold, holder, require_free
 from khw.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from nornir.core.task import AggregatedResult
@@ -127,7 +129,7 @@ class Session:
 
         deadline = time.monotonic() + wait
         while True:
-            with self._agents() as context:
+            with _ended_at_once(), self._agents() as context:
                 results = list(verify(context))
             if all(r.status is not Status.FAILED for r in results) or time.monotonic() >= deadline:
                 return results
@@ -136,7 +138,7 @@ class Session:
         """Run chapter 13's test by itself."""
         from khw.verify.smoke import run as smoke_test
 
-        with self._agents() as context:
+        with _ended_at_once(), self._agents() as context:
             return list(smoke_test(context, disruptive=disruptive))
 
     def _agents(self) -> _Connected:
@@ -170,6 +172,7 @@ class Session:
             "StrictHostKeyChecking": "yes",
             "IdentitiesOnly": "yes",
             "LogLevel": "ERROR",
+            "ConnectTimeout": f"{max(1, round(self.spec.timeouts.connect))}",
         }
         key = str(login_key(self.spec, self.workspace))
         pairs = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
@@ -226,6 +229,7 @@ class _Connected:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._agents: Mapping[str, Agent] = {}
+        self._ends = ExitStack()
 
     def __enter__(self) -> Context:
         from khw.engine import connect
@@ -233,12 +237,29 @@ class _Connected:
 
         reached, unreachable = connect(self._run, self._run.cluster.nodes)
         self._agents = reached
+        self._ends.enter_context(interrupt.ends_by(self._kill))
         self._run.agents = lambda: (reached, unreachable)
         return verify_context(self._run)
 
+    def _kill(self) -> None:
+        for agent in self._agents.values():
+            agent.kill()
+
     def __exit__(self, *_: object) -> None:
+        self._ends.close()
         for agent in self._agents.values():
             agent.close()
+
+
+@contextmanager
+def _ended_at_once() -> Iterator[None]:
+    """End what runs with the first Ctrl-C: checks change nothing, so that there is nothing to bring to its end."""
+    with interrupt.listening(patient=False):
+        try:
+            yield
+        finally:
+            if interrupt.pressed():
+                raise KeyboardInterrupt
 
 
 def open_session(file: Path, *, check: bool = False) -> Session:

@@ -74,6 +74,8 @@ def status_of(last: PastRun | None, holder: str, known: Iterable[str], order: It
     state = _state(last, running=bool(holder))
     rows = tuple(_rows(last, frozenset(known), tuple(order)))
     says, advice = _advice(state, holder, rows)
+    if last.error and not holder:
+        says = f"{last.error}\n{says}"
     return RunStatus(
         state=state,
         run=last.run_id,

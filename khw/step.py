@@ -77,8 +77,9 @@ class Step:
             logging.getLogger(__name__).debug("unexpected error", exc_info=bug)
             outcome = Outcome.FAILED
             error = KhwError(f"unexpected {type(bug).__name__}: {bug}", hint="this is a bug in khw")
-        if self._floor.board.cancelled and outcome is not Outcome.CANCELLED and not outcome.good:
+        if self._floor.board.cancelled and error and outcome is not Outcome.CANCELLED:
             outcome = Outcome.CANCELLED  # what was ended on request did not fail
+            error = KhwError(f"cut off: {error.message}", hint="khw run --resume goes on from here")
         return PhaseResult(
             host=self._host,
             phase=self._phase.name,

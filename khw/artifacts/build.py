@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from khw import interrupt
 from khw.artifacts import images, toolchain
 from khw.artifacts.cache import no_space
 from khw.artifacts.fetched import Fetched
@@ -131,12 +132,14 @@ class _Compilation:
                 stderr=subprocess.STDOUT,
                 process_group=0,
             ) as process,
+            interrupt.ends_by(lambda: interrupt.kill_group(process)),
         ):
             try:
                 self._watch(process, progress)
             except BaseException:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
+        interrupt.raise_if_ended()
         if process.returncode:
             raise self._failure(process.returncode)
         progress(f"{self.what}: built in {time.monotonic() - self.started:.0f} s")
@@ -168,14 +171,7 @@ class _Compilation:
         """Return of how many packages the program is made, those that are compiled already included."""
         go, *_, package = command if isinstance(command, list) else [str(command)]
         try:
-            done = subprocess.run(
-                [go, "list", "-deps", package],
-                cwd=self.sources,
-                env=self.environment,
-                capture_output=True,
-                check=False,
-                timeout=60,
-            )
+            done = interrupt.run([go, "list", "-deps", package], cwd=self.sources, env=self.environment, timeout=60)
         except subprocess.TimeoutExpired:
             return 0
         return len(done.stdout.splitlines())
@@ -218,11 +214,9 @@ def _module_directory(go: Go, scratch: Path) -> Path:
 
 
 def _checked(command: Iterable[str], directory: Path, environment: os._Environ[str] | dict[str, str], what: str) -> str:
-    done = subprocess.run(
-        list(command), cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT
-    )
+    done = interrupt.run(list(command), cwd=directory, env=environment, timeout=LIMIT)
     if done.returncode:
-        said = " | ".join(done.stderr.strip().splitlines()[-5:])
+        said = " | ".join(done.stderr.decode(errors="replace").strip().splitlines()[-5:])
         msg = f"{what} failed (exit code {done.returncode}): {said}"
         raise ArtifactError(msg, hint="the Go module proxy must be reachable (go env GOPROXY)")
-    return done.stdout
+    return done.stdout.decode(errors="replace")

