@@ -48,7 +48,7 @@ def probe(node: Node, spec: dict[str, Any], shown: dict[str, str]) -> dict[str, 
         file["text"] = visible(text_of(path, TEXT_LIMIT), "")
     stale = _stale(node, spec, shown)
     if not stale and shown.get("ActiveState") == "active":
-        _remember(node, spec["name"], shown)
+        _remember(node, spec, shown)
     return {
         "path": path,
         "file": file,
@@ -132,11 +132,11 @@ def _new_invocation(node: Node, name: str, before: str) -> str:
         time.sleep(0.02)
 
 
-def _remember(node: Node, name: str, shown: dict[str, str]) -> None:
-    """Complete the record of a start whose InvocationID was not known then."""
-    record = node.units.get(name)
-    if record and not record.get(INVOCATION) and shown.get("InvocationID"):
-        node.units.put(name, {**record, INVOCATION: shown["InvocationID"]})
+def _remember(node: Node, spec: dict[str, Any], shown: dict[str, str]) -> None:
+    """Record a start of somebody else's, or one whose InvocationID was not known then: its inputs are those of now."""
+    record = node.units.get(spec["name"])
+    if record and shown.get("InvocationID") and record.get(INVOCATION) != shown["InvocationID"]:
+        node.units.put(spec["name"], {**_inputs(node, spec), INVOCATION: shown["InvocationID"]})
 
 
 def _systemctl(node: Node, op: dict[str, Any], verb: str) -> None:
@@ -160,12 +160,12 @@ def _started_with(node: Node, spec: dict[str, Any], shown: dict[str, str]) -> di
         return record
     age = time.monotonic() - int(shown.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
     started = time.time() - age
-    return {path: sha256 for path, sha256 in _inputs(node, spec).items() if _changed(path) < started}
+    return {path: sha256 for path, sha256 in _inputs(node, spec).items() if _written(path) < started}
 
 
-def _changed(path: str) -> float:
+def _written(path: str) -> float:
     try:
-        return os.stat(path).st_ctime
+        return os.stat(path).st_mtime
     except OSError:
         return math.inf  # who knows when it went
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,6 +12,7 @@ from localnode import ME, LocalNode, LocalStore
 import khw.compare
 from khw.apply import converge
 from khw.changes import Action, Change
+from khw.compare import Touched, spec
 from khw.errors import StepError
 from khw.resources import (
     Absent,
@@ -29,7 +31,7 @@ from khw.resources import (
 from khw.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from khw.client import Agent
@@ -400,3 +402,218 @@ def test_a_package_is_installed_if_its_command_is_missing(agent: Agent, store: L
 def test_a_full_or_read_only_place_is_an_error_that_names_it(agent: Agent, store: LocalStore) -> None:
     with pytest.raises(StepError, match="file:/proc/khw/x"):
         apply(agent, store, File(path="/proc/khw/x", content="x", owner=ME))
+
+
+def planned_and_done(agent: Agent, store: LocalStore, *phases: Sequence[Resource]) -> tuple[list[Any], list[Any]]:
+    """Plan all phases of a node, then do them: (phase, resource, action) of each."""
+
+    def rows(**options: Any) -> list[Any]:
+        return [
+            (index, change.resource, change.action.value)
+            for index, phase in enumerate(phases)
+            for change in apply(agent, store, *phase, **options)
+            if change.changed
+        ]
+
+    return rows(check=True, foreseen=Touched()), rows()
+
+
+def test_a_plan_knows_what_earlier_phases_will_have_changed(agent: Agent, store: LocalStore, node: LocalNode) -> None:
+    folder = Directory(path=str(node.root / "etc"), mode=0o750, owner=ME)
+    certificate = File(path=str(node.root / "etc/node.pem"), content="one", owner=ME)
+    unit = Unit(name="kubelet", content="[Service]\n", inputs=(certificate.path,))
+    phases = ((folder, certificate), (folder, unit))
+    plan, done = planned_and_done(agent, store, *phases)
+    assert plan == done == [(0, folder.id, "created"), (0, certificate.id, "created"), (1, unit.id, "created")]
+    again = File(path=certificate.path, content="two", owner=ME)
+    plan, done = planned_and_done(agent, store, (folder, again), (folder, unit))
+    assert plan == done == [(0, certificate.id, "updated"), (1, unit.id, "restarted")]
+    assert planned_and_done(agent, store, (folder, again), (folder, unit)) == ([], [])
+
+
+def test_a_plan_knows_that_a_file_brings_its_directory(agent: Agent, store: LocalStore, node: LocalNode) -> None:
+    first = (File(path=str(node.root / "a/b/c"), content="x", owner=ME),)
+    second = (
+        Directory(path=str(node.root / "a"), owner=ME),
+        Directory(path=str(node.root / "a/b"), mode=0o700, owner=ME),
+    )
+    plan, done = planned_and_done(agent, store, first, second)
+    assert plan == done == [(0, first[0].id, "created"), (1, second[1].id, "updated")]
+
+
+def test_a_plan_shows_all_of_a_new_file_and_of_a_new_unit(agent: Agent, store: LocalStore, node: LocalNode) -> None:
+    config, unit = File(path=str(node.root / "c"), content="a: 1\n", owner=ME), Unit(name="x", content="[Service]\n")
+    file, service = apply(agent, store, config, unit, check=True)
+    assert "+a: 1" in file.diff.splitlines()
+    assert "+[Service]" in service.diff.splitlines()
+
+
+def test_a_plan_leaves_nothing_on_the_node(agent: Agent, store: LocalStore, node: LocalNode) -> None:
+    big = node.root / "big"
+    big.write_bytes(os.urandom(100_000))
+    (store.directory / "etcd").write_bytes(b"another")
+    wanted = (Binary(path=str(big), artifact="etcd"), Unit(name="x", content="[Service]\n", inputs=(str(big),)))
+    before = {path: path.stat().st_mtime_ns for path in node.root.rglob("*") if path.name != "systemctl.log"}
+    apply(agent, store, *wanted, check=True)
+    after = {path: path.stat().st_mtime_ns for path in node.root.rglob("*") if path.name != "systemctl.log"}
+    before.pop(node.root, None)
+    after.pop(node.root, None)
+    assert after == before
+    assert not (node.root / "home").exists()
+
+
+def test_a_plan_gets_no_artifact_and_says_what_it_cannot_know(
+    agent: Agent, store: LocalStore, node: LocalNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (node.root / "there").write_text("old")
+    (node.root / "there").chmod(0o755)
+    monkeypatch.setattr(LocalStore, "get", None)
+    monkeypatch.setattr(LocalStore, "digest", lambda *_, **__: "")
+    new, old = apply(
+        agent,
+        store,
+        Binary(path=str(node.root / "new"), artifact="etcd"),
+        Binary(path=str(node.root / "there"), artifact="etcd"),
+        check=True,
+    )
+    assert (new.action, new.certain) == (Action.CREATED, True)
+    assert (old.action, old.certain) == (Action.UPDATED, False)
+
+
+def test_of_a_masked_secret_the_node_sends_no_secret(agent: Agent, store: LocalStore, node: LocalNode) -> None:
+    path = str(node.root / "kubeconfig")
+    wanted = {"owner": ME, "path": path, "masked": True, "mode": 0o600}
+    apply(agent, store, File(content=Secret("server: a\nclient-key-data: c2VjcmV0\n"), **cast("Any", wanted)))
+    (state,) = agent.probe([spec(File(content=Secret("other"), **cast("Any", wanted)), cast("Any", None))])
+    assert "c2VjcmV0" not in state["text"]
+    change = File(content=Secret("server: b\nclient-key-data: b3RoZXI=\n"), **cast("Any", wanted))
+    (planned,) = apply(agent, store, change, check=True)
+    assert {"-server: a", "+server: b"} <= set(planned.diff.splitlines())
+    assert "+client-key-data: (another, masked)" in planned.diff.splitlines()
+    assert "c2VjcmV0" not in planned.diff
+    assert "b3RoZXI" not in planned.diff
+
+
+def test_a_secret_that_is_not_masked_is_not_read_at_all(agent: Agent, store: LocalStore, node: LocalNode) -> None:
+    key = File(path=str(node.root / "key"), content=Secret("one"), owner=ME)
+    apply(agent, store, key)
+    (state,) = agent.probe([spec(File(path=key.path, content=Secret("two"), owner=ME), cast("Any", None))])
+    assert "text" not in state
+
+
+def test_objects_that_no_api_server_can_compare_yet_are_not_certain(
+    agent: Agent, store: LocalStore, node: LocalNode
+) -> None:
+    manifest = Manifest(name="coredns", documents="kind: Service\n", kubeconfig="/k")
+    node.tool("kubectl", "echo refused >&2; exit 7")
+    (change,) = apply(agent, store, manifest, check=True)
+    assert (change.action, change.certain) == (Action.CREATED, False)
+    assert "+kind: Service" in change.diff.splitlines()
+
+
+def test_images_of_a_stopped_containerd_are_taken_to_be_as_they_were_imported(
+    agent: Agent, store: LocalStore, node: LocalNode
+) -> None:
+    (store.directory / "image-pause").write_text("pause:1")
+    image = Image(artifact="image-pause", reference="pause:1")
+    apply(agent, store, image)
+    (node.root / "containerd.sock").unlink()
+    assert actions(apply(agent, store, image, check=True)) == ["unchanged"]
+    (node.root / "containerd.sock").touch()
+    assert actions(apply(agent, store, image)) == ["unchanged"]
+
+
+def restarted_by_somebody(node: LocalNode, unit: str) -> None:
+    subprocess.run(
+        [node.root / "bin/systemctl", "restart", unit],
+        check=True,
+        env={"FAKE": str(node.root), "PATH": os.environ["PATH"]},
+    )
+
+
+def test_a_unit_put_back_as_it_was_started_is_not_restarted(agent: Agent, store: LocalStore, node: LocalNode) -> None:
+    unit = Unit(name="etcd", content="[Service]\n")
+    apply(agent, store, unit)
+    (node.root / "units/etcd.service").write_text("[Service]\n# by hand\n")
+    plan, done = planned_and_done(agent, store, [unit])
+    assert plan == done == [(0, unit.id, "updated")]
+
+
+def test_a_unit_that_somebody_restarted_with_another_file_or_input_is_restarted(
+    agent: Agent, store: LocalStore, node: LocalNode
+) -> None:
+    config = File(path=str(node.root / "config"), content="right", owner=ME)
+    unit = Unit(name="etcd", content="[Service]\n", inputs=(config.path,))
+    apply(agent, store, config, unit)
+    (node.root / "units/etcd.service").write_text("[Service]\n# by hand\n")
+    restarted_by_somebody(node, "etcd.service")
+    plan, done = planned_and_done(agent, store, [config], [unit])
+    assert plan == done == [(1, unit.id, "restarted")]
+    (node.root / "config").write_text("wrong")
+    restarted_by_somebody(node, "etcd.service")
+    plan, done = planned_and_done(agent, store, [config], [unit])
+    assert plan == done == [(0, config.id, "updated"), (1, unit.id, "restarted")]
+    assert planned_and_done(agent, store, [config], [unit]) == ([], [])
+
+
+def test_a_unit_that_came_back_by_itself_with_the_same_inputs_is_left(
+    agent: Agent, store: LocalStore, node: LocalNode
+) -> None:
+    config = File(path=str(node.root / "config"), content="right", owner=ME)
+    unit = Unit(name="etcd", content="[Service]\n", inputs=(config.path,))
+    apply(agent, store, config, unit)
+    restarted_by_somebody(node, "etcd.service")
+    assert planned_and_done(agent, store, [config], [unit]) == ([], [])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_a_plan_says_of_any_drift_is_what_is_then_done(
+    agent: Agent, store: LocalStore, node: LocalNode, seed: int
+) -> None:
+    chance = random.Random(seed)  # noqa: S311 - drifts, not secrets
+    etc = node.root / "etc"
+
+    def phases() -> list[list[Resource]]:
+        files = [File(path=str(etc / f"d{i % 2}/f{i}"), content=contents[i], mode=modes[i], owner=ME) for i in range(6)]
+        units = [Unit(name=f"u{i}", content=texts[i], inputs=(files[i].path, files[i + 3].path)) for i in range(3)]
+        folders = [Directory(path=str(etc / f"d{i}"), owner=ME) for i in range(2)]
+        return [[folders[0], *files[:3]], [*folders, *files[3:], units[0]], [Absent(path=str(etc / "x")), *units[1:]]]
+
+    def drift() -> None:  # noqa: PLR0912 - one branch a way to drift
+        for i in range(6):
+            path = etc / f"d{i % 2}/f{i}"
+            match chance.randrange(6):
+                case 0:
+                    path.unlink(missing_ok=True)
+                case 1 if path.exists():
+                    path.write_text(chance.choice("xyz"))
+                case 2 if path.exists():
+                    path.chmod(0o600)
+                case 3:
+                    contents[i] = chance.choice("abc")
+                case 4:
+                    modes[i] = chance.choice([0o644, 0o640])
+        for i in range(3):
+            path = node.root / f"units/u{i}.service"
+            state = node.root / f"systemd/u{i}.service/active"
+            match chance.randrange(7):
+                case 0:
+                    path.unlink(missing_ok=True)
+                case 1 if path.exists():
+                    path.write_text("[Service]\n# by hand\n")
+                case 2 if state.exists():
+                    state.write_text("inactive")
+                case 3:
+                    texts[i] = f"[Service]\n# {chance.choice('abc')}\n"
+                case 4 if state.exists():
+                    restarted_by_somebody(node, f"u{i}.service")
+        if chance.random() < 0.3:
+            etc.mkdir(exist_ok=True)
+            (etc / "x").write_text("stray")
+
+    contents, modes, texts = ["a"] * 6, [0o644] * 6, ["[Service]\n"] * 3
+    for _ in range(4):
+        plan, done = planned_and_done(agent, store, *phases())
+        assert plan == done
+        assert planned_and_done(agent, store, *phases()) == ([], [])
+        drift()
