@@ -1,12 +1,13 @@
 # make up    a verified cluster in the lab, and how to use it
 # make test  all tests: unit, the emulated API, end to end on the lab
 # make lint  ruff, mypy
+# make bench khw beside its peers, in a lab of its own (an hour); writes docs/benchmarks.md
 # make down  the cluster and the lab are gone
 # Only the lab needs root; everything else runs as you.
 KHW  := .venv/bin/khw
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: up test unit lab lint down prepare artifacts
+.PHONY: up test unit lab lint bench down prepare artifacts
 .DEFAULT_GOAL := up
 
 prepare:
@@ -40,6 +41,9 @@ unit: prepare
 
 lab: prepare artifacts
 	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab
+
+bench: prepare artifacts
+	@$(ROOT) .venv/bin/python -m benchmarks all
 
 down: prepare
 	@[ ! -f khw.yaml ] || $(KHW) destroy --yes

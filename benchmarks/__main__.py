@@ -1,27 +1,27 @@
 """
-The benchmark's command line: `python -m benchmarks micro|chapters|page|clean`.
+The benchmark's command line: `python -m benchmarks all|micro|chapters|page|clean`.
 
-Samples are kept in build/bench/samples.jsonl, so that a page can be made of measurements of different days; each
-carries the time and the load under which it was taken.
+Samples are kept in build/bench/samples.jsonl, each with the time and the load under which it was taken; the page is
+made of them.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import TYPE_CHECKING
 
-from benchmarks import micro
+from benchmarks import chapters, micro, page, samples
 from benchmarks.clock import CaseFailedError, measure
 from benchmarks.ground import PROJECT, Ground, prepare_peers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.clock import Case, Sample
+    from benchmarks.clock import Case
 
 ROOT = PROJECT / "build" / "bench"
+PAGE = PROJECT / "docs" / "benchmarks.md"
 
 
 def main() -> int:
@@ -30,14 +30,17 @@ def main() -> int:
     ground = Ground(ROOT)
     steps: dict[str, Callable[[], int]] = {
         "micro": lambda: _micro(ground, options.runs, options.only),
+        "chapters": lambda: _chapters(ground, options.runs, options.only),
+        "page": lambda: _page(ground),
         "clean": lambda: _clean(ground),
     }
-    return steps[options.what]()
+    chosen = ("micro", "chapters", "page", "clean") if options.what == "all" else (options.what,)
+    return max(steps[name]() for name in chosen)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="khw beside its peers.")
-    parser.add_argument("what", choices=("micro", "clean"))
+    parser.add_argument("what", choices=("all", "micro", "chapters", "page", "clean"))
     parser.add_argument("--runs", type=int, default=3, help="runs of each case (default 3)")
     parser.add_argument("--only", default="", help="only cases whose name has this in it")
     return parser.parse_args()
@@ -48,17 +51,16 @@ def _micro(ground: Ground, runs: int, only: str) -> int:
     ground.raise_lab()
     ground.write_inventories()
     cases = [case for case in micro.cases(ground, commands) if only in case.name]
-    failed = [case for case in cases if not _tried(ground, case)]  # writes the files, warms the caches
+    works = [case for case in cases if _works(case)]  # writes the files, too
+    samples.forget(ground.root, {micro.MEASUREMENT}, {case.name for case in cases})
     for _ in range(runs):
-        for case in cases:
-            if case not in failed:
-                keep(ground, measure(micro.MEASUREMENT, case))
-    return 1 if failed else 0
+        for case in works:
+            samples.keep(ground.root, measure(micro.MEASUREMENT, case))
+    return 0 if works == cases else 1
 
 
-def _tried(ground: Ground, case: Case) -> bool:
+def _works(case: Case) -> bool:
     """Run a case unmeasured; say so if it does not work here."""
-    del ground
     try:
         measure("warm-up", case)
     except CaseFailedError as error:
@@ -67,15 +69,34 @@ def _tried(ground: Ground, case: Case) -> bool:
     return True
 
 
-def _clean(ground: Ground) -> int:
-    ground.end_lab()
+def _chapters(ground: Ground, runs: int, only: str) -> int:
+    commands = prepare_peers()
+    ground.raise_lab()
+    chosen = [c for c in chapters.contestants(ground, commands) if only in c.name]
+    measurements = {chapters.FRESH, chapters.AGAIN, chapters.REPAIR}
+    samples.forget(ground.root, measurements, {c.name for c in chosen})
+    failed = 0
+    for _ in range(runs):
+        for contestant in chosen:
+            try:
+                for sample in chapters.compete(ground, contestant):
+                    samples.keep(ground.root, sample)
+            except (CaseFailedError, RuntimeError) as error:
+                sys.stderr.write(f"{contestant.name}: {error}\n")
+                failed = 1
+    return failed
+
+
+def _page(ground: Ground) -> int:
+    text = page.render(samples.load(ground.root), prepare_peers())
+    PAGE.write_text(text)
+    sys.stdout.write(text)
     return 0
 
 
-def keep(ground: Ground, sample: Sample) -> None:
-    """Add a sample to those that are kept."""
-    with (ground.root / "samples.jsonl").open("a") as samples:
-        samples.write(json.dumps(sample.as_dict()) + "\n")
+def _clean(ground: Ground) -> int:
+    ground.end_lab()
+    return 0
 
 
 if __name__ == "__main__":

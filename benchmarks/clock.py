@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ LIMIT = 1200.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A contestant's command for one measurement; `first` is done once before, and is not measured."""
+    """A contestant's command for one measurement."""
 
     name: str
     command: Sequence[str]
@@ -39,10 +39,6 @@ class Sample:
     load: float
     at: str
     note: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {name: getattr(self, name) for name in ("measurement", "case", "seconds", "load", "at", "note")}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import venv
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -75,14 +76,33 @@ class Ground:
 
     def renew(self) -> None:
         """Replace all machines by new ones, booted and bare, with the load balancer and the routes in place."""
-        _quietly((*self.khw, "destroy", "--yes"))
+        self.destroy()
         _quietly((*self.khw, "run", "--until", "compute"))
-        _quietly((*self.khw, "run", "--phase", "load-balancer", "--phase", "routes"))
+        _quietly((*self.khw, "run", "--phase", "load-balancer", "--phase", "kubectl", "--phase", "routes"))
+        for socket in control_sockets().iterdir():  # Ansible's connections to the machines that are gone
+            socket.unlink()
+
+    def destroy(self) -> None:
+        """Remove the machines; a second time if need be: it takes up where the first stopped."""
+        try:
+            _quietly((*self.khw, "destroy", "--yes"))
+        except RuntimeError:
+            _quietly((*self.khw, "destroy", "--yes"))
 
     def end_lab(self) -> None:
         """Remove the machines and the lab."""
-        _quietly((*self.khw, "destroy", "--yes"))
+        self.destroy()
         _quietly((*self.khw, "lab", "down", "--name", LAB))
+
+    def on(self, host: str, command: str) -> None:
+        """Run a command on a machine."""
+        _quietly((*self.khw, "ssh", host, "--", command))
+
+    def ask(self, *question: str) -> str:
+        """Ask the cluster through its load balancer, as its administrator."""
+        workspace = self.session.workspace
+        kubectl = (str(workspace.bin / "kubectl"), f"--kubeconfig={workspace.kubeconfig}", "--request-timeout=10s")
+        return _quietly((*kubectl, *question))
 
     def write_inventories(self) -> tuple[Machine, ...]:
         """Ask the lab who is there, and write that for each tool; the host keys are known beforehand, for all."""
@@ -95,6 +115,7 @@ class Ground:
         rows = {"key": str(key), "known_hosts": str(known), "machines": [asdict(m) for m in machines]}
         self._write("machines.json", rows)
         self._write("inventory.json", _for_ansible(machines, key, known))
+        write_atomically(self.root / "machines.sh", _for_shell(machines, key, known).encode())
         self._write_static(machines, cluster.api_address, key)
         return machines
 
@@ -166,6 +187,16 @@ def _machines(cluster: Cluster) -> tuple[Machine, ...]:
     )
 
 
+def _for_shell(machines: tuple[Machine, ...], key: Path, known_hosts: Path) -> str:
+    def names(role: str) -> str:
+        return " ".join(m.name for m in machines if m.role == role)
+
+    rows = [f"key={key}", f"known_hosts={known_hosts}", f"user={machines[0].user}"]
+    rows += [f"controllers=({names('controller')})", f"workers=({names('worker')})", "declare -A address port"]
+    rows += [f"address[{m.name}]={m.host} port[{m.name}]={m.port}" for m in machines]
+    return "\n".join(rows) + "\n"
+
+
 def _for_ansible(machines: tuple[Machine, ...], key: Path, known_hosts: Path) -> dict[str, object]:
     def group(role: str) -> dict[str, object]:
         mine = [m for m in machines if m.role == role]
@@ -184,10 +215,30 @@ def _for_ansible(machines: tuple[Machine, ...], key: Path, known_hosts: Path) ->
     }
 
 
-def _quietly(command: tuple[str, ...]) -> None:
-    """Run what is not measured; what it said is shown only if it fails."""
+def control_sockets() -> Path:
+    """Return where Ansible keeps the sockets of its connections: a short path, as sockets need."""
+    directory = Path(tempfile.gettempdir()) / "khw-bench"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    return directory
+
+
+def ansible_settings(ground: Ground) -> dict[str, str]:
+    """Return the environment of ansible-playbook."""
+    return {
+        "ANSIBLE_CONFIG": str(PEERS / "ansible" / "ansible.cfg"),
+        "ANSIBLE_INVENTORY": str(ground.root / "inventory.json"),
+        "ANSIBLE_LOCAL_TEMP": str(ground.root / "ansible"),
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(control_sockets()),
+        "ANSIBLE_NOCOLOR": "1",
+        "BENCH_ROOT": str(ground.root),
+    }
+
+
+def _quietly(command: tuple[str, ...]) -> str:
+    """Run what is not measured and return what it printed; it is shown only if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     if done.returncode:
         sys.stderr.write(done.stdout[-4000:] + done.stderr[-4000:])
         msg = f"{' '.join(command[-4:])}: exit code {done.returncode}"
         raise RuntimeError(msg)
+    return done.stdout

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from benchmarks.clock import Case
-from benchmarks.ground import PEERS
+from benchmarks.ground import PEERS, ansible_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,23 +39,16 @@ def _ansible(ground: Ground, commands: Path) -> Iterable[Case]:
     home = PEERS / "ansible"
     play = str(commands / "ansible-playbook")
     settings = ansible_settings(ground)
-    rows: tuple[tuple[str, str, dict[str, str], str], ...] = (
-        ("ansible: 50 raw tasks", "steps_raw.yml", {}, "pipelining, forks=6, no facts; compares nothing"),
-        ("ansible: 50 copy tasks", "steps_copy.yml", {}, "the same 50 files compared, like for like"),
-        (
-            "ansible + mitogen: 50 raw tasks",
-            "steps_raw.yml",
-            {"BENCH_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(mitogen_plugins(commands))},
-            "mitogen's strategy in place of Ansible's own",
-        ),
+    rows = (
+        ("ansible: 50 raw tasks", "steps_raw.yml", "pipelining, forks=6, no facts; compares nothing"),
+        ("ansible: 50 copy tasks", "steps_copy.yml", "the same 50 files compared, like for like"),
     )
-    for name, playbook, more, note in rows:
-        environment = {**settings, **more}
+    for name, playbook, note in rows:
         yield Case(
             name=name,
             command=(play, str(home / playbook)),
             directory=ground.root,
-            environment=environment,
+            environment=settings,
             note=note,
         )
 
@@ -83,19 +76,3 @@ def _pyinfra(ground: Ground, commands: Path) -> Iterable[Case]:
             environment={"BENCH_ROOT": str(ground.root)},
             note=note,
         )
-
-
-def ansible_settings(ground: Ground) -> dict[str, str]:
-    """Return the environment of ansible-playbook."""
-    return {
-        "ANSIBLE_CONFIG": str(PEERS / "ansible" / "ansible.cfg"),
-        "ANSIBLE_INVENTORY": str(ground.root / "inventory.json"),
-        "ANSIBLE_LOCAL_TEMP": str(ground.root / "ansible"),
-        "ANSIBLE_NOCOLOR": "1",
-        "BENCH_ROOT": str(ground.root),
-    }
-
-
-def mitogen_plugins(commands: Path) -> Path:
-    """Return where mitogen's strategies for Ansible are installed."""
-    return next((commands.parent / "lib").glob("python3*/site-packages/ansible_mitogen/plugins/strategy"))
