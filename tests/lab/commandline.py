@@ -10,8 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-LAB = "tests"
+LAB = os.environ.get("KHW_TEST_LAB", "tests")  # another name where the tests run twice on one machine
 KHW = str(Path(sys.executable).with_name("khw"))
+
+
+@dataclass(frozen=True)
+class FirstPlan:
+    """The plan of everything, what was in its folder afterwards, and what `khw destroy --check` then found."""
+
+    report: Any
+    files: list[str]
+    found: str
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from commandline import KHW, LAB, Khw
+from commandline import KHW, LAB, FirstPlan, Khw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +28,17 @@ def khw(lab_name: str, tmp_path_factory: pytest.TempPathFactory) -> Khw:
 
 
 @pytest.fixture(scope="session")
-def first_run(khw: Khw) -> Any:
-    """The report of the run that made the cluster."""
+def first_plan(khw: Khw) -> FirstPlan:
+    """What `khw plan` said before there was any machine."""
+    report = khw.json("plan")
+    files = sorted(str(file.relative_to(khw.folder)) for file in khw.folder.rglob("*"))
+    return FirstPlan(report, files, khw.ok("destroy", "--check"))
+
+
+@pytest.fixture(scope="session")
+def first_run(khw: Khw, first_plan: FirstPlan) -> Any:
+    """The report of the run that made the cluster, after its plan."""
+    assert first_plan.report["ok"]
     return khw.json("run")
 
 

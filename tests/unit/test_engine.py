@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -15,6 +15,7 @@ from khw.changes import Action, Change
 from khw.cluster import Facts, Role, Spec
 from khw.engine import Engine, Plan
 from khw.errors import ProviderError, StepError, UnreachableError
+from khw.events import Notice
 from khw.gates import Need, Quorum
 from khw.operator import Run
 from khw.phases import Phase
@@ -237,3 +238,55 @@ def test_every_phase_of_the_table_concerns_somebody_and_every_need_is_a_phase() 
     for phase in table.PHASES:
         assert phase.operator or phase.task
         assert {need.phase for need in (*phase.needs, *phase.settle_needs)} <= names
+
+
+def foresee(world: World, missing: frozenset[str], **plan: Any) -> Report:
+    """Plan with these machines not made yet."""
+    it = cluster(Spec())
+    nodes = tuple(
+        replace(node, exists=False, unreachable="its instance does not exist") if node.name in missing else node
+        for node in it.nodes
+    )
+    provider = SimpleNamespace(foresee=lambda: replace(it, nodes=nodes))
+    run = Run(
+        spec=it.spec,
+        workspace=Workspace.beside(world.folder / "khw.yaml", "test"),
+        provider=cast("Any", provider),
+        store=cast("Any", None),
+        check=True,
+        foresee=True,
+    )
+    run._pki = cast("Any", object())
+    return Engine(run, Plan(**{"phases": PHASES, **plan}), "1", [world.events.append]).execute()
+
+
+def notices(world: World) -> str:
+    return "\n".join(event.text for event in world.events if isinstance(event, Notice))
+
+
+def test_a_plan_takes_a_machine_as_made_that_its_run_would_make(world: World) -> None:
+    world.unreachable = ("worker-1",)
+    report = foresee(world, frozenset({"worker-1"}))
+    assert report.exit_code == 0
+    assert set(outcomes(report, "worker-1")) == {"certificates", "workers"}
+    assert "not made yet: worker-1" in notices(world)
+    assert not (world.folder / ".khw").exists()
+
+
+@pytest.mark.parametrize("selection", [{"phases": PHASES[1:]}, {"limit": frozenset({"worker-1"})}])
+def test_a_plan_takes_a_machine_as_unreachable_that_its_run_would_not_make(
+    world: World, selection: dict[str, Any]
+) -> None:
+    world.unreachable = ("worker-1",)
+    report = foresee(world, frozenset({"worker-1"}), **selection)
+    assert report.exit_code == 4
+    assert outcomes(report, "worker-1") == {"certificates": Outcome.UNREACHABLE}
+
+
+def test_before_there_is_any_machine_every_selection_can_be_planned(world: World) -> None:
+    everyone = frozenset({*CONTROLLERS, *WORKERS})
+    world.unreachable = tuple(everyone)
+    report = foresee(world, everyone, phases=PHASES[1:], limit=frozenset({"worker-1"}))
+    assert report.exit_code == 0
+    assert set(report.hosts) == {"worker-1"}
+    assert "khw run --phase compute makes them" in notices(world)
