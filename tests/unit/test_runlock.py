@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from khw.errors import LockedError
-from khw.runlock import hold
+from khw.runlock import hold, require_free
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 OWNER = """
 import sys
 from pathlib import Path
-from khw.runlock import hold
+from khw.runlock import hold, require_free
 with hold(Path(sys.argv[1]), "run --phase etcd"):
     print("held", flush=True)
     sys.stdin.read()
@@ -33,3 +33,17 @@ def test_a_second_run_is_told_who_holds_the_cluster_and_a_dead_owner_is_none(tmp
         owner.kill()
     with hold(path, "run"):
         assert '"what": "run"' in path.read_text()
+
+
+def test_looking_whether_the_lock_is_free_writes_nothing_and_holds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    require_free(path)
+    assert not path.exists()
+    with hold(path, "run"):
+        text = path.read_text()
+        with pytest.raises(LockedError, match="process"):
+            require_free(path)
+        assert path.read_text() == text
+    require_free(path)
+    with hold(path, "run"):
+        pass

@@ -108,3 +108,12 @@ def test_what_is_cached_can_be_asked_for_without_fetching(store: Store, served: 
     assert served.asked == []
     store.get("kubelet")
     assert store.cached("kubelet", thorough=True) is not None
+
+
+def test_the_digest_on_record_is_known_without_fetching_or_writing(store: Store) -> None:
+    assert store.digest("kubelet") == ""
+    assert not store.cache.root.exists()
+    artifact = store.get("kubelet")
+    before = sorted((path, path.stat().st_mtime_ns) for path in store.cache.root.rglob("*"))
+    assert store.digest("kubelet") == artifact.sha256
+    assert sorted((path, path.stat().st_mtime_ns) for path in store.cache.root.rglob("*")) == before

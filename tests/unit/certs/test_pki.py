@@ -23,6 +23,7 @@ from khw.certs.authority import issue
 from khw.certs.identities import AUTHORITIES, Usage, identities
 from khw.certs.pki import Pki, load_or_issue
 from khw.changes import Action
+from khw.cluster import NOT_KNOWN_YET
 from khw.errors import PkiError
 
 if TYPE_CHECKING:
@@ -274,3 +275,37 @@ def test_no_certificate_outlives_its_authority(pki: Pki) -> None:
 
 def test_a_pki_does_not_show_its_keys(pki: Pki) -> None:
     assert "PRIVATE" not in repr(pki)
+
+
+def test_a_plan_issues_in_memory_and_shows_fields(tmp_path: Path) -> None:
+    planned = load_or_issue(tmp_path / "pki", CLUSTER, check=True)
+    assert not (tmp_path / "pki").exists()
+    diffs = {change.resource: change.diff for change in planned.changes}
+    assert "+subject: CN=admin,O=system:masters" in diffs["certificate:admin"].splitlines()
+    assert "+authority: yes" in diffs["authority:etcd"].splitlines()
+    assert diffs["key:encryption"] == ""
+    assert "BEGIN" not in "".join(diffs.values())
+
+
+def test_a_plan_of_what_is_issued_again_shows_what_differs(directory: Path) -> None:
+    moved = cluster(api_address="198.51.100.200")
+    planned = load_or_issue(directory, moved, check=True)
+    done = load_or_issue(directory, moved)
+    assert changed(planned) == changed(done) == {"certificate:kubernetes": Action.UPDATED}
+    (diff,) = (change.diff.splitlines() for change in planned.changes if change.changed)
+    assert "-address: 198.51.100.100" in diff
+    assert "+address: 198.51.100.200" in diff
+
+
+def test_a_plan_leaves_the_rights_of_a_key_to_the_run(directory: Path) -> None:
+    key = directory / "admin-key.pem"
+    key.chmod(0o644)
+    load_or_issue(directory, CLUSTER, check=True)
+    assert key.stat().st_mode & 0o777 == 0o644
+    load_or_issue(directory, CLUSTER)
+    assert key.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_address_that_is_not_known_yet_is_in_no_certificate(tmp_path: Path) -> None:
+    planned = load_or_issue(tmp_path / "pki", cluster(api_address=NOT_KNOWN_YET), check=True)
+    assert NOT_KNOWN_YET not in "".join(change.diff for change in planned.changes)

@@ -11,7 +11,7 @@ import pytest
 from google.cloud import compute_v1
 
 from khw.checks import Status
-from khw.cluster import Gcp, Network, Pool
+from khw.cluster import NOT_KNOWN_YET, Gcp, Network, Pool
 from khw.errors import DiffersError, OperationError, ProviderError
 from khw.inventory.gcp_kinds import FIREWALL, GROUP, INSTANCE, NETWORK, ROUTE
 from khw.inventory.gcp_operations import finish
@@ -407,3 +407,34 @@ def test_everything_can_be_made_again_after_destroy(lab: Lab) -> None:
     all_of(lab)
     lab.provider().destroy()
     assert changed(lab.provider().ensure_compute()) == COMPUTE
+
+
+def test_before_there_is_anything_the_cluster_is_foreseen_from_its_file(lab: Lab) -> None:
+    cluster = lab.provider().foresee()
+    assert [node.name for node in cluster.nodes] == ["controller-0", "worker-0", "worker-1"]
+    assert cluster.api_address == NOT_KNOWN_YET
+    worker = cluster.node("worker-1")
+    assert (worker.exists, worker.external_ip, worker.zone) == (False, None, "us-west1-c")
+    assert (worker.internal_ip, worker.pod_cidr) == ("10.240.0.21", "10.200.1.0/24")
+
+
+def test_load_balancer_and_routes_of_a_foreseen_cluster_are_planned_as_they_are_then_made(lab: Lab) -> None:
+    provider = lab.provider()
+    foreseen = provider.foresee()
+    plan = [*provider.ensure_compute(check=True), *provider.ensure_load_balancer(foreseen, check=True)]
+    plan += provider.ensure_routes(foreseen, check=True)
+    assert not lab.backend.log
+    done = list(provider.ensure_compute())
+    cluster = provider.discover()
+    done += [*provider.ensure_load_balancer(cluster), *provider.ensure_routes(cluster)]
+    assert changed(plan) == changed(done)
+
+
+def test_of_a_cluster_that_misses_one_machine_only_that_one_is_foreseen(lab: Lab) -> None:
+    provider = lab.provider()
+    provider.ensure_compute()
+    act(lab, INSTANCE, "worker-0", "delete")
+    foreseen, discovered = provider.foresee(), provider.discover()
+    assert [node.name for node in foreseen.nodes if not node.exists] == ["worker-0"]
+    assert foreseen.node("worker-1") == discovered.node("worker-1")
+    assert foreseen.api_address == discovered.api_address

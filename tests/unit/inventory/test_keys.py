@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from khw.cluster import Spec, Ssh
 from khw.errors import UsageError
-from khw.inventory.keys import login_key, login_public_key
+from khw.inventory.keys import NOT_MADE_YET, login_key, login_public_key
 from khw.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -51,3 +51,18 @@ def test_a_key_with_a_passphrase_is_refused_with_a_way_out(tmp_path: Path) -> No
     with pytest.raises(UsageError, match="has a passphrase") as caught:
         login_public_key(Spec(ssh=Ssh(private_key=str(key))), Workspace(tmp_path))
     assert "khw then makes a key of its own" in caught.value.hint
+
+
+def test_a_plan_makes_no_key(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "new")
+    assert login_key(Spec(), workspace, check=True) == tmp_path / "new/ssh_key"
+    assert login_public_key(Spec(), workspace, check=True) == NOT_MADE_YET
+    assert not (tmp_path / "new").exists()
+    made = workspace.ssh_public_key
+    assert login_public_key(Spec(), workspace, check=True) == made
+
+
+def test_the_folder_of_the_key_is_closed_to_others(tmp_path: Path) -> None:
+    key = Workspace(tmp_path / "new").ssh_key
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert key.parent.stat().st_mode & 0o777 == 0o700

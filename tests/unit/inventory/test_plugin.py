@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -123,3 +124,26 @@ def test_connecting_to_such_a_host_says_that_reason_at_once(tmp_path: Path) -> N
 def test_the_plugin_does_not_load_the_cloud_client_until_it_is_needed() -> None:
     code = "import sys, khw.inventory.plugin; sys.exit('google.cloud.compute_v1' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_plan_keeps_host_keys_in_memory_and_writes_none(tmp_path: Path) -> None:
+    cluster = Cluster(spec=Spec(), nodes=(a_node("w"),), api_address="192.0.2.1")
+    workspace = Workspace(tmp_path / "new")
+    inventory = inventory_of(cluster, workspace, check=True)
+    extras = inventory.hosts["w"].get_connection_parameters("netmiko").extras
+    assert extras
+    assert paramiko.HostKeys(extras["alt_key_file"])["192.0.2.9"]["ssh-ed25519"].get_base64() == KEY
+    assert os.path.isfile(extras["alt_key_file"]), "netmiko asks"  # noqa: PTH113 - as netmiko does
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_plan_uses_the_file_where_it_is_right(tmp_path: Path) -> None:
+    cluster = Cluster(spec=Spec(), nodes=(a_node("w"),), api_address="192.0.2.1")
+    inventory_of(cluster, Workspace(tmp_path))
+    before = (tmp_path / "known_hosts").stat().st_mtime_ns
+    extras = (
+        inventory_of(cluster, Workspace(tmp_path), check=True).hosts["w"].get_connection_parameters("netmiko").extras
+    )
+    assert extras
+    assert extras["alt_key_file"] == str(tmp_path / "known_hosts")
+    assert (tmp_path / "known_hosts").stat().st_mtime_ns == before
