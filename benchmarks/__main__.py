@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import chapters, micro, page, samples
 from benchmarks.clock import CaseFailedError, measure
+from benchmarks.distance import far_away
 from benchmarks.ground import PROJECT, Ground, prepare_peers
 
 if TYPE_CHECKING:
@@ -49,14 +50,26 @@ def _options() -> argparse.Namespace:
 def _micro(ground: Ground, runs: int, only: str) -> int:
     commands = prepare_peers()
     ground.raise_lab()
-    ground.write_inventories()
+    machines = ground.write_inventories()
     cases = [case for case in micro.cases(ground, commands) if only in case.name]
     works = [case for case in cases if _works(case)]  # writes the files, too
-    samples.forget(ground.root, {micro.MEASUREMENT}, {case.name for case in cases})
-    for _ in range(runs):
-        for case in works:
-            samples.keep(ground.root, measure(micro.MEASUREMENT, case))
+    _repeat(ground, micro.NEAR, works, runs)
+    far = [case for case in works if case.name not in micro.NOT_FAR]
+    try:
+        for measurement, round_trip in micro.FAR.items():
+            with far_away(machines, round_trip) as distant:
+                ground.write_as(distant)
+                _repeat(ground, measurement, far, runs)
+    finally:
+        ground.write_as(machines)
     return 0 if works == cases else 1
+
+
+def _repeat(ground: Ground, measurement: str, cases: list[Case], runs: int) -> None:
+    samples.forget(ground.root, {measurement}, {case.name for case in cases})
+    for _ in range(runs):
+        for case in cases:
+            samples.keep(ground.root, measure(measurement, case))
 
 
 def _works(case: Case) -> bool:

@@ -49,7 +49,7 @@ class Contestant:
 def contestants(ground: Ground, commands: Path) -> tuple[Contestant, ...]:
     """Return them all; `commands` is where the peers' commands are."""
     root = str(ground.root)
-    floor = PEERS / "floor.sh"
+    floor, pyinfra = PEERS / "floor.sh", PEERS / "pyinfra"
     return (
         Contestant(
             "khw",
@@ -71,6 +71,13 @@ def contestants(ground: Ground, commands: Path) -> tuple[Contestant, ...]:
             ("--limit", FAILED),
             ansible_settings(ground),
             "roles per chapter; pipelining, forks=6, strategy free, no facts",
+        ),
+        Contestant(
+            "pyinfra",
+            (str(commands / "pyinfra"), "-y", "--no-wait", str(pyinfra / "inventory.py"), str(pyinfra / "site.py")),
+            ("--limit", FAILED),
+            {"BENCH_ROOT": root},
+            "one deploy; --no-wait",
         ),
     )
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from khw.session import Session
 
 LAB = "bench"
+SSH = 22
+API_ADDRESS = "10.240.0.100"  # of the listed machines; no measurement asks it
 PROJECT = Path(__file__).resolve().parent.parent
 PEERS = Path(__file__).resolve().parent / "peers"
 PEER_ENVIRONMENT = PROJECT / ".venv-bench"
@@ -106,18 +108,25 @@ class Ground:
 
     def write_inventories(self) -> tuple[Machine, ...]:
         """Ask the lab who is there, and write that for each tool; the host keys are known beforehand, for all."""
-        session = self.session
-        cluster = session.provider.discover()
-        inventory_of(cluster, session.workspace)  # writes known_hosts
+        cluster = self.session.provider.discover()
+        inventory_of(cluster, self.session.workspace)  # writes the known_hosts of khw ssh
         machines = _machines(cluster)
+        self.write_as(machines)
+        return machines
+
+    def write_as(self, machines: tuple[Machine, ...]) -> None:
+        """Write these machines, wherever they are reached, into every tool's inventory."""
+        session = self.session
         key = login_key(session.spec, session.workspace)
-        known = session.workspace.known_hosts
+        known = self.root / "known_hosts"
+        lines = [f"[{m.host}]:{m.port} {host_key}" for m in machines for host_key in m.host_keys]
+        lines += [f"{m.host} {host_key}" for m in machines for host_key in m.host_keys if m.port == SSH]
+        write_atomically(known, "".join(f"{line}\n" for line in lines).encode())
         rows = {"key": str(key), "known_hosts": str(known), "machines": [asdict(m) for m in machines]}
         self._write("machines.json", rows)
         self._write("inventory.json", _for_ansible(machines, key, known))
         write_atomically(self.root / "machines.sh", _for_shell(machines, key, known).encode())
-        self._write_static(machines, cluster.api_address, key)
-        return machines
+        self._write_static(machines, API_ADDRESS, key)
 
     @property
     def static_file(self) -> Path:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from benchmarks.ground import Ground
 
-MEASUREMENT = "micro"
+NEAR = "micro"
+FAR = {"micro at 50 ms": 0.05, "micro at 150 ms": 0.15}
+"""The measurements with a round trip in seconds; without what takes minutes there, or asks the cloud, which is near."""
+NOT_FAR = ("ansible: 50 copy tasks", "pyinfra: 50 files.put", "khw: machines asked of the cloud")
 KHW = "khw: 50 files, one phase"
 
 
