@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from khw.changes import Action, Change
 from khw.compare import Articles, Touched, judge, must_act, operation, payload, spec
 from khw.errors import StepError
-from khw.resources import Binary, Image, Require, Resource, Wait
+from khw.resources import Binary, Command, Image, Require, Resource, Unit, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -79,7 +79,7 @@ def converge(  # noqa: PLR0913 - who listens and what is simulated is the caller
     on_change: Callable[[Change], None] | None = None,
     on_bytes: Callable[[int], None] | None = None,
     settle: Callable[[], AbstractContextManager[object]] | None = None,
-    guard: Callable[[Sequence[Change]], AbstractContextManager[object]] | None = None,
+    guard: Callable[[Sequence[Change]], AbstractContextManager[object] | None] | None = None,
     foreseen: Touched | None = None,
 ) -> list[Change]:
     """
@@ -87,8 +87,8 @@ def converge(  # noqa: PLR0913 - who listens and what is simulated is the caller
 
     With `check` nothing is done, and `foreseen` is what the node's earlier phases would have done. `on_change` hears of
     each resource when it is done, `on_bytes` of what the node has taken of uploads; trailing Waits run inside
-    `settle()`, and all that is done inside `guard(what will be done)`. StepError names the resource that failed: those
-    before it are done, those after it are not.
+    `settle()`, and units and commands, with what follows, inside `guard(what will be done)` if that returns one.
+    StepError names the resource that failed: those before it are done, those after it are not.
     """
     articles = _articles(agent, resources, store, check=check)
     specs = [spec(resource, articles) for resource in resources]
@@ -103,8 +103,12 @@ def converge(  # noqa: PLR0913 - who listens and what is simulated is the caller
     first = len(rows) - _trailing_waits(resources)
     if settle is None:
         first = len(rows)
-    with guard([row.change for row in rows]) if guard else nullcontext():
-        _act(agent, rows[:first], articles, listener, on_bytes)
+    guarded = guard([row.change for row in rows]) if guard else None
+    quiet = _quiet(resources) if guarded else 0
+    if quiet:
+        _act(agent, rows[:quiet], articles, listener, on_bytes)
+    with guarded or nullcontext():
+        _act(agent, rows[quiet:first], articles, listener, on_bytes)
         if rows[first:]:
             with settle() if settle else nullcontext():
                 _act(agent, rows[first:], articles, listener, on_bytes)
@@ -139,6 +143,12 @@ def _compare(
         rows.append(_Row(resource, state, change, must_act(resource, state, change, touched)))
         touched.note(resource, change, articles)
     return rows
+
+
+def _quiet(resources: Sequence[Resource]) -> int:
+    """Return how many resources come before the first that starts or runs anything."""
+    loud = (index for index, resource in enumerate(resources) if isinstance(resource, Unit | Command))
+    return next(loud, len(resources))
 
 
 def _trailing_waits(resources: Sequence[Resource]) -> int:

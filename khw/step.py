@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from khw.operator import Run
     from khw.phases import Phase
     from khw.resources import Resource
+    from khw.turns import Health
 
 
 @dataclass(kw_only=True)
@@ -153,32 +154,29 @@ class Step:
         finally:
             self._floor.permits.acquire()
 
-    @contextmanager
-    def _guard(self, changes: Sequence[Change]) -> Iterator[None]:
-        """Take a turn before something is disturbed that lives; no place is held while others have it."""
+    def _guard(self, changes: Sequence[Change]) -> AbstractContextManager[object] | None:
+        """Return the turn to take before something is disturbed that lives; None if nothing is."""
         cluster = self._floor.run.cluster
         health = self._phase.health(cluster.node(self._host), cluster) if self._phase.health else None
         if health is None or not disturbs(health, changes, lives=not cluster.may_bootstrap):
-            yield
-            return
-        joining = any(change.changed and change.resource == health.joins for change in changes)
-        commands = [RemoteCommand(argv, timeout=PATIENCE) for argv in (health.mine, *health.others)]
-        limit = PATIENCE * len(commands) + PATIENCE
+            return None
+        return self._turn(health, joining=any(c.changed and c.resource == health.joins for c in changes))
+
+    @contextmanager
+    def _turn(self, health: Health, *, joining: bool) -> Iterator[None]:
+        """Take a turn; no place is held while others have it."""
+        board, limit = self._floor.board, self._floor.run.cluster.spec.timeouts.ready
         agent = cast("Agent", self._agent())  # with --check nothing is guarded, and a node may be no more than planned
+        commands = [RemoteCommand(argv, timeout=PATIENCE) for argv in (health.mine, *health.others)]
         began = self._floor.clock()
+
+        def look() -> list[bool]:
+            return [answer.code == 0 for answer in agent.run(*commands, timeout=PATIENCE * (len(commands) + 1))]
+
         with ExitStack() as stack:
             self._floor.permits.release()
             try:
-                stack.enter_context(
-                    turn(
-                        self._floor.board,
-                        self._host,
-                        health,
-                        lambda: [answer.code == 0 for answer in agent.run(*commands, timeout=limit)],
-                        joining=joining,
-                        timeout=cluster.spec.timeouts.ready,
-                    )
-                )
+                stack.enter_context(turn(board, self._host, health, look, joining=joining, timeout=limit))
             finally:
                 self._floor.permits.acquire()
                 self._waited += self._floor.clock() - began
