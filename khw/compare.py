@@ -60,6 +60,7 @@ class Touched:
     digests: dict[str, str] = field(default_factory=dict)  # of files, as they will be
     anything: bool = False
     paths: dict[str, State] = field(default_factory=dict)
+    open: set[str] = field(default_factory=set)  # of these it is not certain that they change
 
     def note(self, resource: Resource, change: Change, articles: Articles) -> None:
         """Add a change."""
@@ -69,6 +70,8 @@ class Touched:
         if isinstance(resource, File | Binary):
             sha256 = spec(resource, articles)["sha256"]
             self.digests[resource.path] = sha256
+            if not change.certain:
+                self.open.add(resource.path)
             self.paths[resource.path] = _state("file", resource.mode, _owner(resource)) | {"sha256": sha256}
         elif isinstance(resource, Absent):
             self.digests[resource.path] = ""
@@ -357,9 +360,11 @@ def _unit(resource: Unit, state: State, touched: Touched) -> Change:
         return _change(resource, Action.STARTED, active, "active", diff)
     settled = {path: touched.digests[path] for path in resource.inputs if path in touched.digests}
     settled[state["path"]] = digest(resource.content.encode())
-    stale = any(path not in settled for path in state["stale"])
-    if stale or any(state["started_with"].get(path, "") != sha256 for path, sha256 in settled.items()):
-        return _change(resource, Action.RESTARTED, active, "active", diff)
+    others = {path for path in state["stale"] if path not in settled}
+    others |= {path for path, sha256 in settled.items() if state["started_with"].get(path, "") != sha256}
+    if others:
+        change = _change(resource, Action.RESTARTED, active, "active", diff)
+        return replace(change, certain=not others <= touched.open)
     same = same and state["enabled"] is resource.enabled
     return _change(resource, Action.UNCHANGED if same else Action.UPDATED, active, active, diff)
 

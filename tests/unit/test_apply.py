@@ -480,6 +480,20 @@ def test_a_plan_gets_no_artifact_and_says_what_it_cannot_know(
     assert (old.action, old.certain) == (Action.UPDATED, False)
 
 
+def test_a_restart_for_an_artifact_that_is_not_there_yet_is_not_certain_either(
+    agent: Agent, store: LocalStore, node: LocalNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (store.directory / "etcd").write_bytes(b"etcd")
+    binary = Binary(path=str(node.root / "etcd"), artifact="etcd")
+    config = File(path=str(node.root / "config"), content="1", owner=ME)
+    unit = Unit(name="etcd", content="[Service]\n", inputs=(binary.path, config.path))
+    apply(agent, store, binary, config, unit)
+    monkeypatch.setattr(LocalStore, "digest", lambda *_, **__: "")
+    assert [change.certain for change in apply(agent, store, binary, config, unit, check=True)] == [False, True, False]
+    config = File(path=config.path, content="2", owner=ME)
+    assert [change.certain for change in apply(agent, store, binary, config, unit, check=True)] == [False, True, True]
+
+
 def test_of_a_masked_secret_the_node_sends_no_secret(agent: Agent, store: LocalStore, node: LocalNode) -> None:
     path = str(node.root / "kubeconfig")
     wanted = {"owner": ME, "path": path, "masked": True, "mode": 0o600}
