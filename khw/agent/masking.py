@@ -15,20 +15,18 @@ from typing import Optional
 NEVER = "PRIVATE KEY-----"
 MASK = re.compile(r"\(masked [0-9a-f]{16}\)")
 # Values that are named as secret, and whatever is long and looks like base64, base64url or hex.
-_NAMED = r"(?<=key-data:)\s*\S+|(?<=token:)\s*\S+|(?<=password:)\s*\S+|(?<=secret:)\s*\S+"
-_LONG = r"(?<![A-Za-z0-9+/=_-])(?!certificate-authority-data:)[A-Za-z0-9+/=_-]{24,}"
-_SECRET = re.compile(f"{_NAMED}|{_LONG}", re.IGNORECASE)
+_NAMED = re.compile(r"((?:key-data|token|password|secret)[\"']?[ \t]*[:=][ \t]*)(\S+)", re.IGNORECASE)
+_LONG = re.compile(r"(?<![A-Za-z0-9+/=_-])(?!certificate-authority-data:)()([A-Za-z0-9+/=_-]{24,})")
 
 
 def masked(text: str, salt: str) -> str:
     """Return the text, each secret in it replaced by what tells it from others."""
 
     def mask(found: re.Match[str]) -> str:
-        secret = found.group()
-        told = hmac.new(salt.encode(), secret.strip().encode(), hashlib.sha256).hexdigest()[:16]
-        return secret[: len(secret) - len(secret.lstrip())] + "(masked " + told + ")"
+        told = hmac.new(salt.encode(), found.group(2).encode(), hashlib.sha256).hexdigest()[:16]
+        return f"{found.group(1)}(masked {told})"
 
-    return _SECRET.sub(mask, text)
+    return _LONG.sub(mask, _NAMED.sub(mask, text))
 
 
 def visible(text: Optional[str], salt: str) -> Optional[str]:  # noqa: UP045 - Python 3.9 runs it on the node

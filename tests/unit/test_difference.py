@@ -152,6 +152,8 @@ def test_the_provider_of_encryption_is_seen_to_change_and_its_key_is_not() -> No
     "text",
     [
         "token: abc",
+        '"token": "abc"',
+        "Token = abc",
         "  password: hunter2",
         "secret: s",
         '{"users": [{"client-key-data": "LS0tLS1CRUdJTiBFQyBQUklWQVRFIEtFWS0tLS0tCk1IY0NBUUVFSU"}]}',
