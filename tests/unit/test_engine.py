@@ -173,6 +173,16 @@ def test_one_lost_controller_of_three_holds_nobody_up(world: World) -> None:
     assert outcomes(report, OPERATOR)["smoke"] is Outcome.CHANGED
 
 
+@pytest.mark.parametrize("host", [*CONTROLLERS, *WORKERS])
+@pytest.mark.parametrize("limited", [False, True])
+def test_a_host_that_cannot_be_reached_is_never_a_success(world: World, host: str, limited: bool) -> None:
+    world.unreachable = (host,)
+    report = world.run(limit=frozenset({host})) if limited else world.run()
+    assert report.exit_code in {3, 4}
+    assert Outcome.UNREACHABLE in outcomes(report, host).values()
+    assert not any(outcome.good for outcome in outcomes(report, host).values())
+
+
 def test_two_lost_controllers_of_three_block_with_the_reason(world: World) -> None:
     world.trouble["etcd", "controller-0"] = world.trouble["etcd", "controller-1"] = StepError("no")
     report = world.run()
