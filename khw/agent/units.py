@@ -97,11 +97,12 @@ def converge(node: Node, op: dict[str, Any]) -> Outcome:
             _systemctl(node, op, "start")
             return Outcome(STARTED, active, "active")
         return Outcome(written, active, active)
+    ran = up and (active != "activating" or not op["block"])
     _launch(node, op, "restart" if active != "inactive" else "start")
     after = "active" if op["block"] else "activating"
     if written == CREATED:
         return Outcome(CREATED, "absent", after)
-    return Outcome(RESTARTED if up else STARTED, active, after)
+    return Outcome(RESTARTED if ran else STARTED, active, after)
 
 
 def journal(node: Node, name: str) -> str:
