@@ -112,7 +112,8 @@ def test_a_drifted_cluster_is_repaired_as_planned(cluster: Khw) -> None:
         "worker-0": "echo '# by hand' >> /etc/systemd/system/kubelet.service; systemctl daemon-reload; "
         "systemctl restart kubelet; rm /etc/cni/net.d/99-loopback.conf /opt/cni/bin/portmap",
         "worker-1": f"echo {certificate} | base64 -d > /var/lib/kubelet/worker-1.pem; "
-        "systemctl --no-block restart kubelet; sed -i s,https://.*:6443,https://192.0.2.1:6443, /var/lib/kube-proxy/kubeconfig",
+        "systemctl --no-block restart kubelet; "
+        "sed -i s,https://.*:6443,https://192.0.2.1:6443, /var/lib/kube-proxy/kubeconfig",
         "worker-2": "systemctl stop containerd",
         "controller-1": "systemctl stop kube-scheduler; rm /etc/kubernetes/config/audit-policy.yaml; "
         "echo '# by hand' >> /etc/systemd/system/etcd.service; chmod 644 /var/lib/kubernetes/admin.kubeconfig",
