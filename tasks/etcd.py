@@ -5,8 +5,8 @@ The members wait for each other, so none is waited for (`block=False`) before al
 Wait asks this member for its health with the guide's own flags. On a data directory that is there already etcd
 ignores the initial cluster, so that a second run and a restart are the same as the first.
 
-Without data a member joins (`existing`), whoever starts it. To start a cluster takes a note that `etcd_member` writes
-for a node of which it knows that there is none yet, and that is gone as soon as etcd is ready. docs/decisions/0019.
+Without data etcd.service starts nothing, unless there is a note that says how: to join, or to start the cluster. Only
+`etcd_member` writes it, and it is gone as soon as etcd is ready. docs/decisions/0019.
 """
 
 from __future__ import annotations
@@ -43,8 +43,17 @@ IDENTITY = (f"--cacert={AUTHORITY}", f"--cert={CERTIFICATE}", f"--key={KEY}")
 ETCDCTL = ("/usr/local/bin/etcdctl", f"--endpoints=https://127.0.0.1:{CLIENT_PORT}", *IDENTITY)
 """etcdctl as the guide calls it on a controller."""
 
-HAS_DATA = f"ls {DATA}/member/wal/*.wal"
-IS_PREPARED = f"find {ENVIRONMENT} -mmin -10 | grep -q ."  # by a run that was cut off before it started etcd
+HAS_DATA = f"ls {DATA}/member/wal/*.wal >/dev/null 2>&1"
+IS_PREPARED = f"find {ENVIRONMENT} -mmin -10 2>/dev/null | grep -q ."  # by a run cut off before it started etcd
+STRANGER = r"tocommit.* is out of range|permanently removed|cluster ID mismatch"
+"""What etcd says of data that its cluster knows nothing of, or has gone on without."""
+SAYS_SO = (
+    "journalctl --no-pager --output=cat "
+    "_SYSTEMD_INVOCATION_ID=$(systemctl show --property=InvocationID --value etcd.service) "
+    f"| grep -qE '{STRANGER}'"
+)
+IS_MEMBER = f"{HAS_DATA} && {{ systemctl is-active --quiet etcd.service || ! {SAYS_SO}; }}"
+REFUSAL = "no data, and no word that it may join: khw run --phase etcd makes this controller a member again"
 
 
 def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
@@ -104,7 +113,7 @@ def _membership(node: Node, cluster: Cluster) -> Command:
         name=MEMBER,
         argv=("python3", "-I", "-", json.dumps(wish)),
         stdin=Path(etcd_member.__file__).read_text(),
-        unless=("sh", "-c", f"{{ {HAS_DATA} || {IS_PREPARED}; }} >/dev/null 2>&1"),
+        unless=("sh", "-c", f"{{ {IS_MEMBER}; }} || {IS_PREPARED}"),
         timeout=JOINING + 60.0,
     )
 
@@ -128,6 +137,8 @@ def unit(node: Node, cluster: Cluster) -> str:
                 "ETCD_INITIAL_CLUSTER_STATE=existing",
             ),
             "EnvironmentFile": f"-{ENVIRONMENT}",
+            # a member that lost its data would come back under its old name, without what it promised
+            "ExecStartPre": f"/bin/sh -c '{HAS_DATA} || test -f {ENVIRONMENT} || {{ echo {REFUSAL}; exit 1; }}'",
             "ExecStartPost": f"+-/bin/rm -f {ENVIRONMENT}",
         },
         sandbox={**STRICT, "ReadWritePaths": DATA},

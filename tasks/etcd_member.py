@@ -26,11 +26,19 @@ INTERVAL = 1.0
 def main() -> None:
     """Decide, and write the environment file."""
     wish = json.loads(sys.argv[1])
-    _run("systemctl", "stop", "etcd.service")  # whatever runs there lost its data
+    _run("systemctl", "stop", "etcd.service")  # whatever runs there lost its data, or cannot use it
     environment = decide(wish)
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(Path(wish["data"], "member"))  # what a start left that never got as far as a log
+    clear(Path(wish["data"]))
     write(wish["environment"], environment)
+
+
+def clear(data: Path) -> None:
+    """Make room: data that is of no use any more is put aside, not thrown away; a start that got nowhere is."""
+    member = data / "member"
+    if any(member.glob("wal/*.wal")):
+        member.rename(data / f"put-aside-{time.time_ns()}")
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(member)
 
 
 def decide(wish: dict[str, Any]) -> dict[str, str]:

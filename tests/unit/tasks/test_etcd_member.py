@@ -124,6 +124,24 @@ def test_the_environment_is_as_systemd_reads_it(tmp_path: Path) -> None:
     assert [path.name for path in file.parent.iterdir()] == ["etcd.env"]
 
 
+def test_data_of_no_use_is_put_aside_and_what_a_start_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "member" / "snap").mkdir(parents=True)
+    etcd_member.clear(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "member" / "wal").mkdir(parents=True)
+    (tmp_path / "member" / "wal" / "0.wal").write_text("log")
+    etcd_member.clear(tmp_path)
+    etcd_member.clear(tmp_path)
+    assert [path.read_text() for path in tmp_path.glob("put-aside-*/wal/0.wal")] == ["log"]
+    assert not (tmp_path / "member").exists()
+
+
+def test_without_data_and_without_a_note_etcd_does_not_start() -> None:
+    (line,) = [row for row in etcd.unit(NODE, CLUSTER).splitlines() if row.startswith("ExecStartPre=")]
+    assert f"test -f {etcd.ENVIRONMENT}" in line
+    assert "exit 1" in line
+
+
 def test_the_unit_joins_unless_a_note_says_otherwise_and_the_note_goes_when_etcd_is_ready() -> None:
     text = etcd.unit(NODE, CLUSTER)
     assert "ETCD_INITIAL_CLUSTER_STATE=existing" in text
