@@ -31,7 +31,11 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One run of a case; `load` is the machine's one-minute load average when it began."""
+    """
+    One run of a case; `load` is the machine's one-minute load average when it began.
+
+    `cpu` are the seconds of CPU that the case used on this side, which a busy machine changes less than `seconds`.
+    """
 
     measurement: str
     case: str
@@ -39,6 +43,7 @@ class Sample:
     load: float
     at: str
     note: str = ""
+    cpu: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ def measure(measurement: str, case: Case) -> Sample:
     """Run the case once and return its time; a case that fails has no time."""
     load, at = os.getloadavg()[0], datetime.now(UTC).isoformat(timespec="seconds")
     log = case.directory / f"{measurement}-{case.name}.log".replace(" ", "-").replace(":", "").replace(",", "")
-    began = time.monotonic()
+    began, used = time.monotonic(), _children()
     with log.open("wb") as said:
         done = subprocess.run(
             case.command,
@@ -82,5 +87,16 @@ def measure(measurement: str, case: Case) -> Sample:
         raise CaseFailedError(msg)
     sys.stderr.write(f"{measurement:<14}{case.name:<44}{seconds:8.2f} s   load {load:.1f}\n")
     return Sample(
-        measurement=measurement, case=case.name, seconds=round(seconds, 3), load=round(load, 1), at=at, note=case.note
+        measurement=measurement,
+        case=case.name,
+        seconds=round(seconds, 3),
+        load=round(load, 1),
+        at=at,
+        note=case.note,
+        cpu=round(_children() - used, 3),
     )
+
+
+def _children() -> float:
+    times = os.times()
+    return times.children_user + times.children_system

@@ -23,7 +23,8 @@ HEAD = """\
 
 Made by `make bench`; every contestant works on the same lab (six machines, made anew before each fresh install), with
 the same artifacts and the same files, which khw's tasks render once before any clock starts. Times are of whole
-processes. The ratio is the contestant's median to khw's: above 1, khw is the faster one.
+processes. The ratio is the contestant's median to khw's: above 1, khw is the faster one. "Own CPU" is what the tool
+used on the operator's side (median); it says more than the clock where the machine was busy with other things.
 """
 
 TITLES = {
@@ -87,13 +88,18 @@ def _table(title: str, samples: Sequence[Sample]) -> str:
     ours = next((spreads[name] for name in names if name in {"khw", micro.KHW}), None)
     rows = [
         f"## {title}\n",
-        "| | ratio | median s | min s | max s | runs | load |",
-        "|--|--:|--:|--:|--:|--:|--:|",
+        "| | ratio | median s | min s | max s | own CPU s | runs | load |",
+        "|--|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for name, spread in spreads.items():
         ratio = f"{spread.median / ours.median:.1f}" if ours else "-"
         load = f"{min(loads[name]):.1f} to {max(loads[name]):.1f}"
         times = " | ".join(f"{seconds:.2f}" for seconds in (spread.median, spread.least, spread.most))
-        rows.append(f"| {name} | {ratio} | {times} | {spread.runs} | {load} |")
+        rows.append(f"| {name} | {ratio} | {times} | {_cpu(name, samples)} | {spread.runs} | {load} |")
     notes = {s.case: s.note for s in samples if s.note}
     return "\n".join([*rows, "", *(f"- {name}: {note}" for name, note in notes.items()), ""])
+
+
+def _cpu(name: str, samples: Sequence[Sample]) -> str:
+    known = [s.cpu for s in samples if s.case == name and s.cpu]
+    return f"{Spread.of(known).median:.1f}" if known else "-"
