@@ -43,7 +43,7 @@ lab: prepare artifacts
 	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab
 
 bench: prepare artifacts
-	@$(ROOT) .venv/bin/python -m benchmarks all
+	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/python -m benchmarks all
 
 down: prepare
 	@[ ! -f khw.yaml ] || $(KHW) destroy --yes
