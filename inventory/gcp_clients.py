@@ -45,6 +45,7 @@ class Api:
     def __init__(self, gcp: Gcp, *, timeout: float) -> None:
         self.gcp = gcp
         self.timeout = timeout
+        self.request_timeout = min(REQUEST_TIMEOUT, timeout)
         self.stopped = threading.Event()  # Ctrl-C: nothing waits any more
         self._clients: dict[str, Any] = {}
         self._credentials: Any = None
@@ -96,7 +97,7 @@ class Api:
         request = {**self.place(kind, zone), kind.field: name}
         with explained(f"looking for {kind.name} {name}", self.gcp):
             try:
-                return self.client(kind.client).get(request=request, retry=_PATIENCE, timeout=REQUEST_TIMEOUT)
+                return self.client(kind.client).get(request=request, retry=_PATIENCE, timeout=self.request_timeout)
             except refusals.NotFound as error:
                 if is_project_missing(error, self.gcp.project):
                     raise explain(f"looking for {kind.name} {name}", error, self.gcp) from None
@@ -106,7 +107,7 @@ class Api:
         """Return all resources of this kind in the project's region, zone or in all of it, by name."""
         with explained(f"listing {kind.name}s", self.gcp):
             pages = self.client(kind.client).list(
-                request=self.place(kind, zone), retry=_PATIENCE, timeout=REQUEST_TIMEOUT
+                request=self.place(kind, zone), retry=_PATIENCE, timeout=self.request_timeout
             )
             return sorted(pages, key=lambda item: str(item.name))
 
@@ -115,7 +116,7 @@ class Api:
         request = {"project": self.gcp.project, "filter": f"labels.{label}={value}"}
         with explained("listing instances", self.gcp):
             scopes = self.client(INSTANCE.client).aggregated_list(
-                request=request, retry=_PATIENCE, timeout=REQUEST_TIMEOUT
+                request=request, retry=_PATIENCE, timeout=self.request_timeout
             )
             found = [item for _, scope in scopes for item in scope.instances]
         return sorted((i for i in found if i.labels.get(label) == value), key=lambda item: str(item.name))
@@ -123,8 +124,10 @@ class Api:
     def ask(self, client: str, method: str, doing: str, request: Mapping[str, Any]) -> Message:
         """Ask something that only reads."""
         with explained(doing, self.gcp):
-            return getattr(self.client(client), method)(request=dict(request), retry=_PATIENCE, timeout=REQUEST_TIMEOUT)
+            return getattr(self.client(client), method)(
+                request=dict(request), retry=_PATIENCE, timeout=self.request_timeout
+            )
 
     def start(self, client: str, method: str, request: Mapping[str, Any]) -> Message:
         """Start an operation (a `*_unary` method) and return it, not yet done; the caller explains errors."""
-        return getattr(self.client(client), method)(request=dict(request), timeout=REQUEST_TIMEOUT)
+        return getattr(self.client(client), method)(request=dict(request), timeout=self.request_timeout)

@@ -11,7 +11,6 @@ from google.api_core import exceptions as refusals
 
 from khw.cluster import NOT_KNOWN_YET, Cluster, Node, Role
 from khw.errors import ProviderError
-from khw.inventory.gcp_clients import REQUEST_TIMEOUT
 from khw.inventory.gcp_compute import CLUSTER_LABEL, ROLE_LABEL, metadata_of
 from khw.inventory.gcp_errors import explained
 from khw.inventory.gcp_kinds import ADDRESS, INSTANCE
@@ -142,7 +141,7 @@ def _host_keys(api: Api, name: str, zone: str) -> tuple[str, ...]:
     request = {"project": api.gcp.project, "zone": zone, "instance": name, "query_path": "hostkeys/"}
     with explained(f"reading the host keys of {name}", api.gcp):
         try:
-            answer = api.client(INSTANCE.client).get_guest_attributes(request=request, timeout=REQUEST_TIMEOUT)
+            answer = api.client(INSTANCE.client).get_guest_attributes(request=request, timeout=api.request_timeout)
         except (refusals.NotFound, refusals.PreconditionFailed):  # the latter: its metadata turn them off
             return ()
     return tuple(sorted(f"{item.key} {item.value}" for item in answer.query_value.items if item.value))

@@ -128,6 +128,7 @@ class Timeouts(_Part):
     connect: float = Field(20.0, gt=0)
     boot: float = Field(180.0, gt=0)
     command: float = Field(120.0, gt=0)
+    install: float = Field(300.0, gt=0)
     ready: float = Field(180.0, gt=0)
     cloud: float = Field(300.0, gt=0)
 

@@ -67,11 +67,12 @@ workers:
 
 # Limits in seconds; nothing waits without one.
 # timeouts:
-#   connect: 20
-#   boot: 180
-#   command: 120
-#   ready: 180
-#   cloud: 300
+#   connect: 20     # an SSH login, tried again until then; the agent's first word
+#   boot: 180       # a new machine, until it has published its SSH host keys
+#   command: 120    # a command on a node, a service's start, a call of kubectl
+#   install: 300    # a package or an image on a node
+#   ready: 180      # a condition: etcd healthy, the API server ready, a worker Ready
+#   cloud: 300      # an operation in the cloud
 
 # Machines of your own instead of a cloud's: `provider: static`, and
 # static:

@@ -44,8 +44,10 @@ SQUEEZED = 64 << 10  # contents from this size on go compressed
 DIFF_LIMIT = 256 << 10
 CERTIFICATE = "certificate"
 SHOWN = 12  # digits of a digest that people see
-PACKAGE_TIMEOUT = 300.0
-IMAGE_TIMEOUT = 300.0
+USUAL = 120.0  # seconds, where neither task nor cluster file says
+SLOW = 300.0
+QUESTION = 30.0  # seconds at most for a command that only looks
+GLANCE = 10.0  # likewise for a condition that may well not be true yet
 
 
 @dataclass(slots=True)
@@ -155,11 +157,14 @@ def spec(resource: Resource, articles: Articles) -> dict[str, Any]:  # noqa: PLR
                 "text": True,
             }
         case Command():
-            return {"kind": "command", "unless": resource.unless, "env": resource.env}
+            asked = min(QUESTION, _limit(resource.timeout))
+            return {"kind": "command", "unless": resource.unless, "env": resource.env, "timeout": asked}
         case Wait():
-            return {"kind": "wait", "argv": resource.argv, "expect": resource.expect}
+            asked = min(GLANCE, resource.timeout)
+            return {"kind": "wait", "argv": resource.argv, "expect": resource.expect, "timeout": asked}
         case Manifest():
-            return {"kind": "manifest", "kubeconfig": resource.kubeconfig, "documents": resource.documents}
+            what = {"kubeconfig": resource.kubeconfig, "documents": resource.documents}
+            return {"kind": "manifest", **what, "timeout": min(QUESTION, _limit(resource.timeout))}
         case Require():
             return {"kind": "require", "argv": resource.argv}
         case _:
@@ -178,19 +183,19 @@ def operation(resource: Resource, state: State, articles: Articles) -> dict[str,
             op |= {"encoding": sent.encoding if sent else ""}
         case Image():
             op |= {"payload": True, "encoding": articles.form, "sha256": articles.sha256(resource.artifact)}
-            op |= {"timeout": IMAGE_TIMEOUT}
+            op |= {"timeout": _limit(resource.timeout, SLOW)}
         case Package():
-            op |= {"name": resource.name, "timeout": PACKAGE_TIMEOUT}
+            op |= {"name": resource.name, "timeout": _limit(resource.timeout, SLOW)}
         case Unit():
             op |= {"content": resource.content, "enabled": resource.enabled, "running": resource.running}
-            op |= {"block": resource.block, "timeout": resource.timeout}
+            op |= {"block": resource.block, "timeout": _limit(resource.timeout)}
         case Command():
-            op |= {"argv": resource.argv, "timeout": resource.timeout, "payload": resource.stdin is not None}
+            op |= {"argv": resource.argv, "timeout": _limit(resource.timeout), "payload": resource.stdin is not None}
         case Wait():
             unit = unit_name(resource.unit) if resource.unit else ""
             op |= {"timeout": resource.timeout, "interval": resource.interval, "unit": unit}
         case Manifest():
-            op |= {"timeout": resource.timeout}
+            op |= {"timeout": _limit(resource.timeout)}
         case Absent() | Require():
             pass
         case _:
@@ -271,6 +276,10 @@ def content_bytes(content: Content) -> bytes:
 def digest(data: bytes) -> str:
     """Return the sha256 of bytes."""
     return hashlib.sha256(data).hexdigest()
+
+
+def _limit(timeout: float | None, otherwise: float = USUAL) -> float:
+    return otherwise if timeout is None else timeout
 
 
 def _owner(resource: File | Binary) -> str:

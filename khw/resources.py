@@ -82,6 +82,7 @@ class Image:
 
     artifact: str
     reference: str
+    timeout: float | None = None  # None: as the cluster file says (`khw.limits`)
 
     @property
     def id(self) -> str:
@@ -95,6 +96,7 @@ class Package:
 
     name: str
     provides: str
+    timeout: float | None = None
 
     @property
     def id(self) -> str:
@@ -119,7 +121,7 @@ class Unit:
     enabled: bool = True
     running: bool = True
     block: bool = True
-    timeout: float = 90.0
+    timeout: float | None = None
 
     @property
     def id(self) -> str:
@@ -139,7 +141,7 @@ class Command:
     argv: tuple[str, ...]
     unless: tuple[str, ...]
     stdin: Content | None = None
-    timeout: float = 120.0
+    timeout: float | None = None
     env: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -176,7 +178,7 @@ class Manifest:
     name: str
     documents: str = field(repr=False)
     kubeconfig: str
-    timeout: float = 60.0
+    timeout: float | None = None
 
     @property
     def id(self) -> str:

@@ -16,6 +16,7 @@ from khw.compare import Touched
 from khw.errors import KhwError, UnreachableError
 from khw.events import PhaseStarted, PhaseWaits, ResourceDone
 from khw.gates import Blocked, Board, Cancelled, Need
+from khw.limits import limited
 from khw.report import OPERATOR, Outcome, PhaseResult
 from khw.turns import PATIENCE, disturbs, turn
 
@@ -115,7 +116,7 @@ class Step:
             return
         run, agent = self._floor.run, self._agent()
         node = run.cluster.node(self._host).with_facts(agent.facts)
-        resources = list(self._phase.task(node, run.cluster, run.pki))
+        resources = [limited(r, run.spec.timeouts) for r in self._phase.task(node, run.cluster, run.pki)]
         self._asked = {resource.id: resource for resource in resources}
         converge(
             agent,

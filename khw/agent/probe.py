@@ -46,7 +46,7 @@ def diff(node: Node, spec: dict[str, Any]) -> Result:
     """Return what `kubectl diff` says of a Manifest: exit code 0 the same, 1 differs, more: it cannot say."""
     argv = ["kubectl", "--kubeconfig", spec["kubeconfig"], "diff", "--server-side", "--force-conflicts"]
     argv += ["--field-manager=khw", "--filename=-"]
-    return node.processes.run(argv, spec["documents"].encode(), 30.0)
+    return node.processes.run(argv, spec["documents"].encode(), spec["timeout"])
 
 
 def _file(node: Node, spec: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _package(_node: Node, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _command(node: Node, spec: dict[str, Any]) -> dict[str, Any]:
-    return _said(node.processes.run(spec["unless"], None, 30.0, dict(spec["env"])))
+    return _said(node.processes.run(spec["unless"], None, spec["timeout"], dict(spec["env"])))
 
 
 def _require(node: Node, spec: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def _require(node: Node, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wait(node: Node, spec: dict[str, Any]) -> dict[str, Any]:
-    true, result = holds(node, spec, 10.0)
+    true, result = holds(node, spec, spec["timeout"])
     return {"true": true, **_said(result)}
 
 
