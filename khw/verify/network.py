@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from khw.cluster import Node
     from khw.inventory.provider import Route
-    from khw.verify.bench import Bench
+    from khw.verify.bench import Bench, Pod
     from khw.verify.context import Context
 
 AT_ONCE = 4
-NODE_PORT_SECONDS = 10.0  # kube-proxy writes its rules a moment after the Service is there
+SETTLE_SECONDS = 10.0  # kube-proxy writes its rules a moment after the Service and its pods are there
 POLL_SECONDS = 0.5
 
 
@@ -97,7 +97,7 @@ def _service(bench: Bench, node: str, name: str, target: str) -> Finding:
     expected = f"a pod here reaches the Service {name}"
     if absent := bench.absent(node):
         return Finding(ok=None, node=node, subject=name, expected=expected, actual=absent)
-    reason = bench.connect(bench.pods[node], target)
+    reason = _reached(bench, bench.pods[node], target, SETTLE_SECONDS)
     return Finding(
         ok=not reason,
         node=node,
@@ -106,6 +106,14 @@ def _service(bench: Bench, node: str, name: str, target: str) -> Finding:
         actual=f"{target} {reason or 'answers'}",
         hint="systemctl status kube-proxy; journalctl -u kube-proxy -n 50; kubectl get endpointslices -A",
     )
+
+
+def _reached(bench: Bench, pod: Pod, target: str, seconds: float) -> str:
+    """Connect until it works or `seconds` are over; return '' or the last reason."""
+    deadline = time.monotonic() + seconds
+    while (reason := bench.connect(pod, target)) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    return reason
 
 
 def node_port(context: Context, bench: Bench) -> Iterable[Finding]:
@@ -120,7 +128,7 @@ def _node_port(context: Context, node: Node, port: int) -> Finding:
     if node.name in context.unreachable:
         return Finding(ok=None, node=node.name, expected=expected, actual="the node is not reachable")
     url = f"http://{address}:{port}/hostname"
-    said = fetch(url, NODE_PORT_SECONDS)
+    said = fetch(url, SETTLE_SECONDS)
     return Finding(
         ok=said.startswith("echo-"),
         node=node.name,
