@@ -14,8 +14,8 @@ from khw import phases as table
 from khw.changes import Action, Change
 from khw.cluster import Facts, Role, Spec
 from khw.engine import Engine, Plan
-from khw.errors import ProviderError, StepError, UnreachableError
-from khw.events import Notice
+from khw.errors import ProviderError, StepError, UnreachableError, UsageError
+from khw.events import Notice, RunEnded
 from khw.gates import Need, Quorum
 from khw.operator import Run
 from khw.phases import Phase
@@ -300,3 +300,27 @@ def test_before_there_is_any_machine_every_selection_can_be_planned(world: World
     assert report.exit_code == 0
     assert set(report.hosts) == {"worker-1"}
     assert "khw run --phase compute makes them" in notices(world)
+
+
+def test_ctrl_c_on_the_ground_begins_nothing_on_nodes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    pressed: list[int] = []
+    monkeypatch.setattr("khw.interrupt.pressed", lambda: bool(pressed))
+
+    def press(_run: Run) -> Iterable[Change]:
+        pressed.append(1)
+        return []
+
+    first = Phase(name="compute", chapter=3, title="", operator=press)
+    report = world.run(phases=(first, *PHASES[1:]))
+    assert report.exit_code == 130
+    assert world.did == []
+    assert isinstance(world.events[-1], RunEnded)
+    assert world.events[-1].exit_code == 130
+
+
+def test_an_error_of_the_whole_run_is_its_end_in_the_journal(world: World) -> None:
+    with pytest.raises(UsageError):
+        world.run(limit=frozenset({"worker-9"}))
+    ended = world.events[-1]
+    assert isinstance(ended, RunEnded)
+    assert (ended.exit_code, "worker-9" in ended.error) == (2, True)
