@@ -67,7 +67,7 @@ def test_after_the_first_run_nobody_may_start_a_cluster(cluster: Khw) -> None:
 
 
 def test_half_done_controllers_are_made_whole_one_at_a_time(cluster: Khw) -> None:
-    """A cut-off file, another authority's pair, a stopped service, edited units: one run, in turns, no more than that."""
+    """A cut-off file, another authority's pair, a stopped service, edited units: one run, in turns, and no more."""
     edited = (
         "sudo sed -i s/--v=2/--v=3/ /etc/systemd/system/kube-apiserver.service && "
         "sudo sed -i s/^Description=.*/Description=mine/ /etc/systemd/system/etcd.service && "
