@@ -109,9 +109,12 @@ class LocalProcess:
 
     def receive(self, limit: int, timeout: float) -> bytes:
         assert self.process.stdout
-        if not select.select([self.process.stdout], [], [], timeout)[0]:
-            raise TimeoutError
-        return os.read(self.process.stdout.fileno(), limit)
+        try:
+            if not select.select([self.process.stdout], [], [], timeout)[0]:
+                raise TimeoutError
+            return os.read(self.process.stdout.fileno(), limit)
+        except ValueError:  # closed by another thread meanwhile: the end, as an SSH channel tells it
+            return b""
 
     def ready(self) -> bool:
         return bool(select.select([self.process.stdout], [], [], 0)[0])
