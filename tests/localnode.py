@@ -121,7 +121,10 @@ class LocalProcess:
 
     def last_words(self) -> str:
         assert self.process.stderr
-        return self.process.stderr.read().decode()
+        try:
+            return self.process.stderr.read().decode()
+        except ValueError:  # likewise
+            return ""
 
     def close(self) -> None:
         assert self.process.stdin
