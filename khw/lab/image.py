@@ -46,8 +46,6 @@ PACKAGES = [
     "curl",
     "iputils-ping",
 ]
-DEBIAN = "http://mirror.invalid/debian"
-SECURITY = "http://mirror.invalid/debian-security"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 KEPT_OPTIONS = ("Acquire::http::", "Acquire::https::", "Acquire::Check-", "Acquire::Retries")
 BUILD_TIMEOUT = 1200
@@ -106,18 +104,19 @@ def _exists(reference: str) -> bool:
 
 def sources(release: str, machine_sources: Sequence[str]) -> tuple[str, ...]:
     """
-    Return apt lines for a release, from the mirrors that this machine uses.
+    Return apt lines for a release, from the mirrors that this machine uses; none where it has none of Debian's.
 
-    `machine_sources` are lines "URI RELEASE ORIGIN" of its index files; another distribution's are of no use.
+    `machine_sources` are lines "URI RELEASE ORIGIN" of its index files; another distribution's are of no use. Without
+    lines mmdebstrap takes its own default mirror.
     """
     rows = [line.split() for line in machine_sources]
-    debian = [row for row in rows if len(row) == 3 and row[2].startswith("Debian")]
-    main = next((uri for uri, _, _ in debian if "security" not in uri), DEBIAN).rstrip("/")
-    security = next((uri for uri, _, _ in debian if "security" in uri), SECURITY).rstrip("/")
+    debian = [row[0].rstrip("/") for row in rows if len(row) == 3 and row[2].startswith("Debian")]
+    main = next((uri for uri in debian if "security" not in uri), None)
+    security = next((uri for uri in debian if "security" in uri), None)
+    signed = f"deb [signed-by={KEYRING}]"
     return (
-        f"deb [signed-by={KEYRING}] {main} {release} main",
-        f"deb [signed-by={KEYRING}] {main} {release}-updates main",
-        f"deb [signed-by={KEYRING}] {security} {release}-security main",
+        *([f"{signed} {main} {release} main", f"{signed} {main} {release}-updates main"] if main else []),
+        *([f"{signed} {security} {release}-security main"] if main and security else []),
     )
 
 
