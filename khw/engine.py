@@ -169,12 +169,7 @@ class Engine:
 
     def _nornir(self, inventory: Inventory, lanes: _Lanes) -> None:
         """Walk these lanes as one Nornir run."""
-        _quiet_nornir()
-        ConnectionPluginRegister.auto_register()
-        if CONNECTION not in ConnectionPluginRegister.available:
-            ConnectionPluginRegister.register(CONNECTION, KhwConnection)
-        inventory.hosts = Hosts({name: host for name, host in inventory.hosts.items() if lanes.phases.get(name)})
-        nornir = Nornir(inventory=inventory, runner=LaneRunner())
+        nornir = _nornir_over(inventory, {host for host, phases in lanes.phases.items() if phases})
         result = nornir.run(task=self._walk, name="khw run", lanes=lanes)
         if self.aggregated is None:
             self.aggregated = result
@@ -285,12 +280,18 @@ def connect(run: Run, nodes: Iterable[Node]) -> tuple[dict[str, Agent], dict[str
             unreachable[task.host.name] = error.message
         return Result(host=task.host)
 
+    _nornir_over(inventory_of(run.cluster, run.workspace), wanted).run(task=open_one)
+    return agents, unreachable
+
+
+def _nornir_over(inventory: Inventory, wanted: set[str]) -> Nornir:
+    """Return a Nornir of these hosts of the inventory, quiet, with our runner and our connection."""
     _quiet_nornir()
     ConnectionPluginRegister.auto_register()
-    inventory = inventory_of(run.cluster, run.workspace)
+    if CONNECTION not in ConnectionPluginRegister.available:
+        ConnectionPluginRegister.register(CONNECTION, KhwConnection)
     inventory.hosts = Hosts({name: host for name, host in inventory.hosts.items() if name in wanted})
-    Nornir(inventory=inventory, runner=LaneRunner()).run(task=open_one)
-    return agents, unreachable
+    return Nornir(inventory=inventory, runner=LaneRunner())
 
 
 def _only_operator() -> Inventory:

@@ -176,15 +176,9 @@ def routes(run: Run) -> Iterable[Change]:
 
 def kubectl(run: Run) -> Iterable[Change]:
     """Chapter 10: the administrator's kubeconfig, through the load balancer; the user's own is not touched."""
-    from khw.certs.kubeconfig import render
+    from khw.tasks.kubeconfigs import remote_admin
 
-    text = render(
-        server=run.cluster.api_url,
-        ca=run.pki.authority("kubernetes").certificate,
-        pair=run.pki.pair("admin"),
-        user="admin",
-        cluster_name=run.cluster.name,
-    ).reveal()
+    text = remote_admin(run.cluster, run.pki).reveal()
     path = run.workspace.kubeconfig
     found = path.read_bytes() if path.exists() else None
     if found == text:
