@@ -19,7 +19,8 @@ class CheckResult:
     """
     One check on one node ('' where it is about the cluster as a whole).
 
-    `hint` is the likely cause of a failure and the command that shows it.
+    `check` and `subject` are the row of the table and what of it this is about; `name` is both. Of a failure, `cause`
+    is what is likely behind it, `evidence` what was seen beyond `actual`, `command` what shows it, `hint` the way out.
     """
 
     name: str
@@ -29,6 +30,11 @@ class CheckResult:
     actual: str
     hint: str = ""
     seconds: float = 0.0
+    check: str = ""
+    subject: str = ""
+    cause: str = ""
+    evidence: str = ""
+    command: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """Return the JSON form of `khw verify -o json`."""

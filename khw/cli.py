@@ -17,12 +17,12 @@ import click
 from khw import __version__, interrupt
 from khw.cli_artifacts import artifacts
 from khw.cli_lab import lab
+from khw.cli_verify import smoke, verify
 from khw.errors import KhwError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from khw.checks import CheckResult
     from khw.session import Session
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -66,6 +66,8 @@ def main(ctx: click.Context, file: Path) -> None:
 
 main.add_command(lab)
 main.add_command(artifacts)
+main.add_command(verify)
+main.add_command(smoke)
 
 
 def _session(file: Path, *, check: bool = False) -> Session:
@@ -221,37 +223,6 @@ def phases(output: str) -> None:
         click.echo("\n".join(p.name for p in PHASES))
     else:
         render.data(rows, output)
-
-
-@main.command()
-@click.option("--wait", type=click.FloatRange(0), default=0.0, help="Try again for so many seconds until all pass.")
-@click.option("-o", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.pass_obj
-def verify(file: Path, wait: float, output: str) -> None:
-    """Check the cluster from etcd to DNS; exit code 0 only if every check passed."""
-    _conclude(_session(file).verify(wait=wait), output)
-
-
-@main.command()
-@click.option("--disruptive", is_flag=True, help="Also lose a controller and reboot a worker.")
-@click.option("-o", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.pass_obj
-def smoke(file: Path, disruptive: bool, output: str) -> None:
-    """Run the smoke test of chapter 13 by itself."""
-    _conclude(_session(file).smoke(disruptive=disruptive), output)
-
-
-def _conclude(results: Sequence[CheckResult], output: str) -> None:
-    """Print checks and end: 0 only if none failed."""
-    from khw import render
-    from khw.checks import Status
-
-    ok = all(r.status is not Status.FAILED for r in results)
-    if output == "json":
-        render.data({"ok": ok, "checks": [r.as_dict() for r in results]}, "json")
-    else:
-        render.checks(results)
-    sys.exit(0 if ok else 3)
 
 
 @main.command()

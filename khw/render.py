@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from khw.changes import Change
-    from khw.checks import CheckResult
     from khw.events import Event
     from khw.report import PhaseResult, Report
     from khw.status import RunStatus
@@ -63,7 +62,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         grid.add_column(header.upper(), overflow="fold", no_wrap=not sys.stdout.isatty())
     for row in rows:
         grid.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
-    _stdout().print(grid)
+    stdout().print(grid)
 
 
 def outcome(value: Outcome | Status) -> Text:
@@ -140,7 +139,7 @@ def report(result: Report) -> None:
                 if text:
                     errors.print(Text("\n".join(f"    {line}" for line in text.splitlines())))
     verb = "would change" if result.check else "changed"
-    _stdout().print(
+    stdout().print(
         f"\n{result.changed} {verb} on {len(result.hosts)} hosts in {result.seconds:.1f} s, "
         f"{result.round_trips} round trips, {result.bytes_sent / 1e6:.1f} MB sent"
     )
@@ -148,7 +147,7 @@ def report(result: Report) -> None:
 
 def changes(result: Report, *, diff: bool) -> None:
     """Print every change by host and phase; with `diff`, the lines of text that differ (never a secret's)."""
-    out = _stdout()
+    out = stdout()
     for host, results in sorted(result.hosts.items(), key=lambda row: _natural(row[0])):
         for row in results:
             for change in row.changes:
@@ -201,7 +200,7 @@ def status(found: RunStatus) -> None:
     """Print what `khw status` says: the run, a row a host, and the next command."""
     from khw.status import state_style
 
-    out = _stdout()
+    out = stdout()
     if found.run:
         took = f", {found.seconds:.0f} s" if found.exit_code is not None else ""
         code = f", exit code {found.exit_code}" if found.exit_code else ""
@@ -215,7 +214,7 @@ def status(found: RunStatus) -> None:
                 Text(row.state, style=state_style(row.state)),
                 row.phase or "-",
                 "" if row.run in {"", found.run} else f"in run {row.run}",
-                _first_line(row.why),
+                first_line(row.why),
             )
             for row in found.hosts
         ]
@@ -225,27 +224,13 @@ def status(found: RunStatus) -> None:
     out.print(Text("next: ") + Text(found.next, style="bold"))
 
 
-def checks(results: Sequence[CheckResult]) -> None:
-    """Print checks: every one, then the failed ones with their cause."""
-    table(
-        ("check", "node", "status", "seen", "seconds"),
-        ((r.name, r.node or "-", outcome(r.status), _first_line(r.actual), f"{r.seconds:.2f}") for r in results),
-    )
-    failed = [r for r in results if r.status is Status.FAILED]
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    for r in failed:
-        where = f" on {r.node}" if r.node else ""
-        errors.print(Text(f"\n{r.name}{where}: expected {r.expected}; saw {r.actual}", style="red"))
-        if r.hint:
-            errors.print(Text(f"    {r.hint}"))
-    _stdout().print(f"\n{len(results) - len(failed)} of {len(results)} checks passed or do not apply")
-
-
-def _first_line(text: str) -> str:
+def first_line(text: str) -> str:
+    """Return the first line, as much as a table shows of it."""
     return text.splitlines()[0][:100] if text else ""
 
 
-def _stdout() -> Console:
+def stdout() -> Console:
+    """Return a console for data: in a pipe it folds and cuts off nothing."""
     width = None if sys.stdout.isatty() else 2000  # a pipe has no width: nothing is cut off or folded
     return Console(highlight=False, width=width, soft_wrap=True)
 

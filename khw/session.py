@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from khw.artifacts.store import Store
     from khw.changes import Change
-    from khw.checks import CheckResult
     from khw.cluster import Node, Spec
     from khw.connection import Agent
     from khw.engine import Plan
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from khw.report import Report
     from khw.status import RunStatus
     from khw.verify import Context
+    from khw.verify.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,24 +122,28 @@ class Session:
         report = engine.execute()
         return Outcome(report, engine.aggregated or AggregatedResult("khw run"))
 
-    def verify(self, *, wait: float) -> list[CheckResult]:
-        """Run every check; with `wait` again until all pass or the seconds are over."""
-        from khw.checks import Status
+    def verify(self, *, wait: float = 0.0, names: Sequence[str] = ()) -> Verdict:
+        """Run every check, or those with these names; with `wait` again until all pass or the seconds are over."""
         from khw.verify import run as verify
+        from khw.verify.table import select
 
+        checks = select(names)
         deadline = time.monotonic() + wait
         while True:
             with _ended_at_once(), self._agents() as context:
-                results = list(verify(context))
-            if all(r.status is not Status.FAILED for r in results) or time.monotonic() >= deadline:
-                return results
+                verdict = verify(context, checks)
+            if verdict.ok or time.monotonic() >= deadline:
+                return verdict
 
-    def smoke(self, *, disruptive: bool) -> list[CheckResult]:
+    def smoke(self, *, disruptive: bool) -> Verdict:
         """Run chapter 13's test by itself."""
+        from khw.verify.causes import diagnose
         from khw.verify.smoke import run as smoke_test
+        from khw.verify.verdict import Verdict
 
         with _ended_at_once(), self._agents() as context:
-            return list(smoke_test(context, disruptive=disruptive))
+            results = smoke_test(context, disruptive=disruptive)
+            return Verdict(tuple(results), tuple(diagnose(results, context.cluster)))
 
     def _agents(self) -> _Connected:
         return _Connected(self.context(check=True))  # checks make nothing on the operator's side

@@ -25,7 +25,8 @@ class Finding:
     What one look at one thing gave. `ok` is None where the check does not apply (`actual` says why).
 
     `subject` tells findings of one check apart (a unit, a pair of workers); `node` is the node that it is about,
-    where that is not the node that was asked.
+    where that is not the node that was asked. `evidence` are lines that were seen (a journal's last, a difference),
+    `command` what shows more, where the check's own entry in `khw/explain/book/checks.toml` names another.
     """
 
     ok: bool | None
@@ -34,6 +35,8 @@ class Finding:
     hint: str = ""
     subject: str = ""
     node: str = ""
+    evidence: str = ""
+    command: str = ""
 
 
 Ask: TypeAlias = "Callable[[Node, Context], Sequence[RemoteCommand]]"
@@ -55,10 +58,16 @@ class NodeCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterCheck:
-    """A check from the operator's side: kubectl through the load balancer, or the provider."""
+    """
+    A check from the operator's side: kubectl through the load balancer, or the provider.
+
+    Those that ask the `api` are skipped, as all from inside, once the one that `opens` it has failed.
+    """
 
     name: str
     look: Look
+    api: bool = True
+    opens: bool = False
     smoke: bool = False
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from khw.checks import CheckResult, Status
 from khw.errors import KhwError
+from khw.explain.book import check_entry
 from khw.verify.bench import bench
 from khw.verify.check import ClusterCheck, Finding, NodeCheck, PodCheck
 
@@ -35,29 +38,49 @@ def run_checks(context: Context, checks: Sequence[Check]) -> list[CheckResult]:
     pod_checks = [(rank, check) for rank, check in ranked if isinstance(check, PodCheck)]
     nodes = [node for node in context.cluster.nodes if node.name in context.agents] if node_checks else []
     suspects = set(context.unreachable)
+    door = _Door(any(check.opens for _, check in cluster_checks))
     with ThreadPoolExecutor(max(4, len(nodes) + 2)) as pool:
         jobs = [pool.submit(_ask_node, context, node, node_checks, suspects) for node in nodes]
-        jobs.append(pool.submit(_ask_cluster, context, cluster_checks))
+        jobs.append(pool.submit(_ask_cluster, context, cluster_checks, door))
         if pod_checks:
-            jobs.append(pool.submit(_ask_pods, context, pod_checks, suspects))
+            jobs.append(pool.submit(_ask_pods, context, pod_checks, suspects, door))
         found = [row for job in jobs for row in job.result()]
     order = {node.name: position for position, node in enumerate(context.cluster.nodes)}
     found.sort(key=lambda row: (row[0], order.get(row[1].node, -1)))
     return [*_unreachable(context), *(result for _, result in found)]
 
 
+class _Door:
+    """Whether the API answers through the load balancer, once that is known; open if nobody looks."""
+
+    def __init__(self, looked_at: bool) -> None:
+        self._closed = False
+        self._known = threading.Event()
+        if not looked_at:
+            self._known.set()
+
+    def tell(self, *, opened: bool) -> None:
+        """Say what was found."""
+        self._closed = not opened
+        self._known.set()
+
+    @property
+    def closed(self) -> bool:
+        """Wait until it is known."""
+        self._known.wait()
+        return self._closed
+
+
+CLOSED = "the API does not answer through the load balancer"
+
+
 def _unreachable(context: Context) -> list[CheckResult]:
-    return [
-        CheckResult(
-            name=REACHABLE,
-            node=name,
-            status=Status.FAILED,
-            expected="it answers over SSH",
-            actual=reason,
-            hint="is it running? khw inventory; then khw run --failed",
-        )
+    hint = "is it running? khw inventory; then khw run --failed"
+    findings = (
+        Finding(ok=False, node=name, expected="it answers over SSH", actual=reason, hint=hint)
         for name, reason in sorted(context.unreachable.items())
-    ]
+    )
+    return [_result(REACHABLE, finding, "", 0.0) for finding in findings]
 
 
 def _ask_node(
@@ -87,14 +110,28 @@ def _ask_node(
     return rows
 
 
-def _ask_cluster(context: Context, checks: Sequence[tuple[int, ClusterCheck]]) -> list[Ranked]:
+def _ask_cluster(context: Context, checks: Sequence[tuple[int, ClusterCheck]], door: _Door) -> list[Ranked]:
     rows: list[Ranked] = []
-    for rank, check in checks:
-        rows += _timed(rank, check.name, lambda check=check: check.look(context))  # type: ignore[misc]
+    for rank, check in sorted(checks, key=lambda row: not row[1].opens):
+        if check.api and not check.opens and door.closed:
+            rows.append(_shut(rank, check))
+            continue
+        found = _timed(rank, check.name, lambda check=check: check.look(context))  # type: ignore[misc]
+        if check.opens:
+            door.tell(opened=all(result.status is not Status.FAILED for _, result in found))
+        rows += found
     return rows
 
 
-def _ask_pods(context: Context, checks: Sequence[tuple[int, PodCheck]], suspects: set[str]) -> list[Ranked]:
+def _shut(rank: int, check: ClusterCheck | PodCheck) -> Ranked:
+    return rank, _result(check.name, Finding(ok=None, expected="an answer of the API", actual=CLOSED), "", 0.0)
+
+
+def _ask_pods(
+    context: Context, checks: Sequence[tuple[int, PodCheck]], suspects: set[str], door: _Door
+) -> list[Ranked]:
+    if door.closed:
+        return [_shut(rank, check) for rank, check in checks]
     rows: list[Ranked] = []
     try:
         with bench(context.kubectl, context.cluster, suspects) as pods:
@@ -129,12 +166,27 @@ def _failure(error: KhwError, expected: str) -> Finding:
 
 def _result(name: str, finding: Finding, node: str, seconds: float) -> CheckResult:
     statuses = {True: Status.PASSED, False: Status.FAILED, None: Status.SKIPPED}
-    return CheckResult(
+    result = CheckResult(
         name=f"{name} {finding.subject}".rstrip(),
+        check=name,
+        subject=finding.subject,
         node=finding.node or node,
         status=statuses[finding.ok],
         expected=finding.expected,
         actual=finding.actual,
-        hint="" if finding.ok else finding.hint,
         seconds=round(seconds, 2),
+    )
+    return explained(result, finding) if finding.ok is False else result
+
+
+def explained(result: CheckResult, finding: Finding) -> CheckResult:
+    """Return a failed result with its likely cause, the evidence, and the command that shows it."""
+    entry = check_entry(result.check, result.subject)
+    show = finding.command or (entry.show if entry else "")
+    return replace(
+        result,
+        hint=finding.hint,
+        cause=entry.likely if entry else "",
+        evidence=finding.evidence,
+        command=show.replace("{node}", result.node).replace("{subject}", result.subject),
     )

@@ -6,14 +6,21 @@ Every check, in the order in which they are shown.
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from khw.errors import UsageError
 from khw.verify import (
     api_server,
     certificates,
     clock,
+    cloud,
     controllers,
+    disk,
     dns,
     encryption,
     etcd,
+    files,
     network,
     nodes,
     units,
@@ -21,22 +28,28 @@ from khw.verify import (
 )
 from khw.verify.check import CONTROLLERS, NODES, WORKERS, Check, ClusterCheck, NodeCheck, PodCheck
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 CHECKS: tuple[Check, ...] = (
     NodeCheck(name="unit", roles=NODES, ask=units.ask, judge=units.judge),
+    NodeCheck(name="file", roles=NODES, ask=files.ask, judge=files.judge),
+    NodeCheck(name="disk", roles=NODES, ask=disk.ask, judge=disk.judge),
     NodeCheck(name="certificates", roles=NODES, ask=certificates.ask, judge=certificates.judge),
     NodeCheck(name="etcd", roles=CONTROLLERS, ask=etcd.ask_member, judge=etcd.judge_member),
     NodeCheck(name="etcd", roles=CONTROLLERS, ask=etcd.ask_leader, judge=etcd.judge_leader),
     NodeCheck(name="etcd", roles=CONTROLLERS, ask=etcd.ask_stranger, judge=etcd.judge_stranger),
     NodeCheck(name="API server", roles=CONTROLLERS, ask=api_server.ask, judge=api_server.judge),
+    ClusterCheck(name="cloud", look=cloud.resources, api=False),
+    ClusterCheck(name="load balancer", look=api_server.balanced, opens=True),
     ClusterCheck(name="API server behind the Service", look=api_server.endpoints),
-    ClusterCheck(name="load balancer", look=api_server.balanced),
     NodeCheck(name="healthz", roles=CONTROLLERS, ask=controllers.ask, judge=controllers.judge),
     ClusterCheck(name="lease", look=controllers.leases),
     ClusterCheck(name="component status", look=controllers.component_status),
     ClusterCheck(name="node", look=nodes.ready),
     NodeCheck(name="CRI", roles=WORKERS, ask=nodes.ask_runtime, judge=nodes.judge_runtime),
     NodeCheck(name="swap", roles=WORKERS, ask=nodes.ask_swap, judge=nodes.judge_swap),
-    ClusterCheck(name="route", look=network.routes),
+    ClusterCheck(name="route", look=network.routes, api=False),
     PodCheck(name="test pod", look=workloads.placed, smoke=True),
     PodCheck(name="pod to pod", look=network.pod_to_pod, smoke=True),
     PodCheck(name="service", look=network.service, smoke=True),
@@ -51,3 +64,21 @@ CHECKS: tuple[Check, ...] = (
     PodCheck(name="encryption at rest", look=encryption.at_rest, smoke=True),
     NodeCheck(name="clock", roles=NODES, ask=clock.ask, judge=clock.judge),
 )
+
+
+def select(names: Sequence[str]) -> tuple[Check, ...]:
+    """Return the checks with these names or beginnings of names, spaces typed as they are or as hyphens."""
+    if not names:
+        return CHECKS
+    typed = {check: _typed(check.name) for check in CHECKS}
+    for name in names:
+        if not any(known.startswith(_typed(name)) for known in typed.values()):
+            near = get_close_matches(_typed(name), typed.values(), 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            msg = f"there is no check {name!r}{meant}"
+            raise UsageError(msg, hint="checks: " + ", ".join(dict.fromkeys(typed.values())))
+    return tuple(check for check, known in typed.items() if any(known.startswith(_typed(name)) for name in names))
+
+
+def _typed(name: str) -> str:
+    return name.lower().replace(" ", "-")

@@ -14,7 +14,7 @@ from khw.certs.pki import Pki, load_or_issue
 from khw.client import Completed
 from khw.resources import File
 from khw.secret import Secret
-from khw.verify import Context, api_server, certificates, clock, controllers, etcd, nodes, units
+from khw.verify import Context, api_server, certificates, clock, controllers, disk, etcd, files, nodes, units
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -117,14 +117,12 @@ def by_subject(findings: Iterable[Finding]) -> dict[str, Finding]:
     return {finding.subject: finding for finding in findings}
 
 
-def unit_answers(context: Context, shown: str = SHOWN, without: str = "") -> list[Completed]:
-    wanted = units.units(WORKER, context)
-    digests = "".join(
-        f"{hashlib.sha256(unit.content.encode()).hexdigest()}  /etc/systemd/system/{unit.name}\n"
-        for unit in wanted
-        if unit.name != without
-    )
-    return [said(shown), said(digests), *(said("Stopped kubelet.service.\n") for _ in wanted)]
+def unit_answers(context: Context, shown: str = SHOWN) -> list[Completed]:
+    return [said(shown), *(said(f"Stopped {unit.name}.") for unit in units.units(WORKER, context))]
+
+
+def file_answer(texts: dict[str, str]) -> list[Completed]:
+    return [said("".join(f"{files.MARK}{path}\n{text}" for path, text in texts.items()))]
 
 
 def test_every_unit_of_a_role_is_asked_for(context: Context) -> None:
@@ -134,7 +132,7 @@ def test_every_unit_of_a_role_is_asked_for(context: Context) -> None:
         "kube-controller-manager.service",
         "kube-scheduler.service",
     ]
-    assert len(units.ask(CONTROLLER, context)) == 2 + 4
+    assert len(units.ask(CONTROLLER, context)) == 1 + 4
 
 
 def test_a_stopped_kubelet_is_named_with_what_it_last_said(context: Context) -> None:
@@ -143,19 +141,62 @@ def test_a_stopped_kubelet_is_named_with_what_it_last_said(context: Context) -> 
     assert not found["kubelet.service"].ok
     assert found["kubelet.service"].actual == "inactive (dead)"
     assert "khw run --limit worker-1" in found["kubelet.service"].hint
-    assert "Stopped kubelet.service." in found["kubelet.service"].hint
+    assert found["kubelet.service"].evidence == "Stopped kubelet.service."
+
+
+def test_files_as_khw_wrote_them_are_one_finding(context: Context) -> None:
+    texts = files.wanted(WORKER, context)
+    assert {"/etc/systemd/system/kubelet.service", "/etc/cni/net.d/10-bridge.conf"} <= set(texts)
+    (finding,) = files.judge(WORKER, context, file_answer(texts))
+    assert finding.ok
+    assert finding.expected.startswith(f"{len(texts)} files")
+
+
+def test_no_secret_and_no_certificate_is_among_the_files_that_are_read(context: Context) -> None:
+    for node in (CONTROLLER, WORKER):
+        assert not [
+            path for path in files.wanted(node, context) if path.endswith((".pem", "kubeconfig", "n-config.yaml"))
+        ]
 
 
 def test_a_deleted_unit_file_is_seen_while_its_service_still_runs(context: Context) -> None:
-    found = by_subject(units.judge(WORKER, context, unit_answers(context, without="kube-proxy.service")))
-    assert found["kube-proxy.service"].actual == "the unit file /etc/systemd/system/kube-proxy.service is missing"
+    path = "/etc/systemd/system/kube-proxy.service"
+    texts = {name: text for name, text in files.wanted(WORKER, context).items() if name != path}
+    (finding,) = files.judge(WORKER, context, file_answer(texts))
+    assert (finding.subject, finding.actual) == (path, f"{path} is missing")
 
 
-def test_a_changed_unit_file_is_seen(context: Context) -> None:
-    answers = unit_answers(context)
-    answers[1] = said("".join(f"{'0' * 64}  {line.split()[1]}\n" for line in answers[1].out.splitlines()))
-    found = by_subject(units.judge(WORKER, context, answers))
-    assert "was changed" in found["containerd.service"].actual
+def test_a_changed_file_shows_its_lines(context: Context) -> None:
+    path = "/var/lib/kubelet/kubelet-config.yaml"
+    texts = files.wanted(WORKER, context)
+    texts[path] = texts[path].replace("- 10.32.0.10", "- 10.32.0.99")
+    (finding,) = files.judge(WORKER, context, file_answer(texts))
+    assert finding.subject == path
+    assert finding.evidence == "-  - 10.32.0.99\n+  - 10.32.0.10"
+
+
+DF = """\
+/var/lib/containerd /dev/sda1 205374464 20000000 {free} 10% / /dev/sda1 13000000 100000 {inodes} 1% /
+/var/lib/kubelet /dev/sda1 205374464 20000000 {free} 10% / /dev/sda1 13000000 100000 {inodes} 1% /
+/var/log
+/run tmpfs 800000 1000 799000 1% /run tmpfs 100000 500 99500 1% /run
+"""
+
+
+@pytest.mark.parametrize(
+    ("free", "inodes", "problem"),
+    [
+        (185374464, 12900000, ""),
+        (30 << 10, 12900000, "30 MiB of 200561 MiB free on /"),
+        (185374464, 12, "12 of 13000000 inodes free on /"),
+    ],
+)
+def test_a_full_disk_is_named_with_what_is_left(context: Context, free: int, inodes: int, problem: str) -> None:
+    found = list(disk.judge(WORKER, context, [said(DF.format(free=free, inodes=inodes))]))
+    assert [finding.ok for finding in found] == ([False, False] if problem else [True])
+    if problem:
+        assert found[0].subject == "/var/lib/containerd"
+        assert found[0].actual == problem
 
 
 def test_a_disabled_unit_is_not_well(context: Context) -> None:
