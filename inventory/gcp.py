@@ -88,5 +88,5 @@ class GcpProvider:
         """Return what there is of the cluster in the project, with a word where khw did not make it."""
         return [
             row.id if row.ours else f"{row.id} (of this name, and not made by khw for this cluster)"
-            for row in gcp_destroy.find(self.api, self._spec)
+            for row in gcp_destroy.left(self.api, self._spec)
         ]

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
+import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import google.auth
 from google.api_core import exceptions as refusals
-from google.api_core.retry import Retry, if_exception_type
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import compute_v1
 
 from khw.inventory.gcp_errors import explain, explained, is_project_missing
 from khw.inventory.gcp_kinds import INSTANCE, Kind
+from khw.inventory.gcp_patience import Patience
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from khw.cluster import Gcp
 
@@ -24,14 +26,6 @@ Message = Any
 
 SCOPES = ("https://www.googleapis.com/auth/compute",)
 REQUEST_TIMEOUT = 60.0
-
-# Reading again is safe, and these pass; what does not answer at all is told at once.
-_PATIENCE = Retry(
-    predicate=if_exception_type(refusals.TooManyRequests, refusals.ServiceUnavailable, refusals.BadGateway),
-    initial=0.5,
-    maximum=5.0,
-    timeout=30.0,
-)
 
 
 class Api:
@@ -47,6 +41,7 @@ class Api:
         self.timeout = timeout
         self.request_timeout = min(REQUEST_TIMEOUT, timeout)
         self.stopped = threading.Event()  # Ctrl-C: nothing waits any more
+        self.patience = Patience(timeout, self.stopped)
         self._clients: dict[str, Any] = {}
         self._credentials: Any = None
         self._lock = threading.Lock()
@@ -97,7 +92,7 @@ class Api:
         request = {**self.place(kind, zone), kind.field: name}
         with explained(f"looking for {kind.name} {name}", self.gcp):
             try:
-                return self.client(kind.client).get(request=request, retry=_PATIENCE, timeout=self.request_timeout)
+                return self.read(kind.client, "get", request)
             except refusals.NotFound as error:
                 if is_project_missing(error, self.gcp.project):
                     raise explain(f"looking for {kind.name} {name}", error, self.gcp) from None
@@ -106,28 +101,42 @@ class Api:
     def list(self, kind: Kind, zone: str = "") -> Sequence[Message]:
         """Return all resources of this kind in the project's region, zone or in all of it, by name."""
         with explained(f"listing {kind.name}s", self.gcp):
-            pages = self.client(kind.client).list(
-                request=self.place(kind, zone), retry=_PATIENCE, timeout=self.request_timeout
-            )
+            pages = self.read(kind.client, "list", self.place(kind, zone), whole=list)
             return sorted(pages, key=lambda item: str(item.name))
 
     def labelled(self, label: str, value: str) -> Sequence[Message]:
         """Return the instances with this label, in every zone, by name."""
         request = {"project": self.gcp.project, "filter": f"labels.{label}={value}"}
         with explained("listing instances", self.gcp):
-            scopes = self.client(INSTANCE.client).aggregated_list(
-                request=request, retry=_PATIENCE, timeout=self.request_timeout
-            )
+            scopes = self.read(INSTANCE.client, "aggregated_list", request, whole=list)
             found = [item for _, scope in scopes for item in scope.instances]
         return sorted((i for i in found if i.labels.get(label) == value), key=lambda item: str(item.name))
 
     def ask(self, client: str, method: str, doing: str, request: Mapping[str, Any]) -> Message:
         """Ask something that only reads."""
         with explained(doing, self.gcp):
-            return getattr(self.client(client), method)(
-                request=dict(request), retry=_PATIENCE, timeout=self.request_timeout
-            )
+            return self.read(client, method, request)
 
     def start(self, client: str, method: str, request: Mapping[str, Any]) -> Message:
-        """Start an operation (a `*_unary` method) and return it, not yet done; the caller explains errors."""
-        return getattr(self.client(client), method)(request=dict(request), timeout=self.request_timeout)
+        """
+        Start an operation (a `*_unary` method) and return it, not yet done; the caller explains errors.
+
+        The request has an id, by which Google knows it again: where an answer is lost it is asked once more, and
+        nothing is made twice.
+        """
+        known = {"request_id": str(uuid.uuid4()), **request}
+        return self.patience.ask(partial(self._call, client, method, known))
+
+    def read(
+        self, client: str, method: str, request: Mapping[str, Any], whole: Callable[[Any], Any] = lambda answer: answer
+    ) -> Any:
+        """
+        Ask something that may be asked again; the caller explains errors.
+
+        `whole` reads all pages of a list, which are requests too.
+        """
+        return self.patience.ask(lambda: whole(self._call(client, method, request)))
+
+    def _call(self, client: str, method: str, request: Mapping[str, Any]) -> Any:
+        ask = getattr(self.client(client), method)
+        return ask(request=dict(request), timeout=self.request_timeout, retry=None)

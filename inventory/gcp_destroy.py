@@ -26,11 +26,12 @@ from khw.inventory.gcp_kinds import (
     Kind,
 )
 from khw.inventory.gcp_operations import Job, begin, finish, last, together
+from khw.inventory.gcp_routes import route_name
 from khw.inventory.gcp_wanted import mark
 
 if TYPE_CHECKING:
     from khw.cluster import Spec
-    from khw.inventory.gcp_clients import Api
+    from khw.inventory.gcp_clients import Api, Message
 
 # What must be gone before a kind can go: whatever uses it.
 USERS: dict[Kind, tuple[Kind, ...]] = {
@@ -88,9 +89,26 @@ def find(api: Api, spec: Spec) -> list[Found]:
     """
     Return what there is of the cluster, in the order of removal.
 
-    Machines are found by label, in every zone; the other kinds by khw's mark, or by a name that chapters 3 and 8
-    give (then maybe somebody else's: not `ours`).
+    Machines are found by label, in every zone; the other kinds by khw's mark, or by a name that chapters 3, 8 and 11
+    give (then maybe somebody else's: not `ours`). What a list does not show is asked for by its name: lists may lag.
     """
+    listed = _listed(api, spec)
+    known = {(row.kind, row.name) for row in listed}
+    names = [(kind, name) for kind in USERS for name in sorted(_names(spec, kind)) if (kind, name) not in known]
+    found = together(api, [Job(pair, partial(api.get, *pair)) for pair in names])
+    unlisted = [_by_name(spec, kind, found[kind, name]) for kind, name in names if found[kind, name] is not None]
+    order = list(USERS)
+    return sorted([*listed, *filter(None, unlisted)], key=lambda row: order.index(row.kind))
+
+
+def left(api: Api, spec: Spec) -> list[Found]:
+    """Return what is left of the cluster: what a list shows and is no more does not count."""
+    rows = find(api, spec)
+    seen = together(api, [Job(row, partial(api.get, row.kind, row.name, row.zone)) for row in rows])
+    return [row for row in rows if seen[row] is not None]
+
+
+def _listed(api: Api, spec: Spec) -> list[Found]:
     machines = [Found(INSTANCE, str(row.name), last(row.zone)) for row in api.labelled(CLUSTER_LABEL, spec.name)]
     zones = sorted({api.gcp.zone, *(row.zone for row in machines)})
     places = [
@@ -98,9 +116,15 @@ def find(api: Api, spec: Spec) -> list[Found]:
     ]
     jobs = [Job(place, partial(_of_kind, api, spec, *place)) for place in places]
     found = together(api, jobs)
-    rows = [*machines, *(row for place in places for row in found[place])]
-    order = list(USERS)
-    return sorted(rows, key=lambda row: order.index(row.kind))
+    return [*machines, *(row for place in places for row in found[place])]
+
+
+def _by_name(spec: Spec, kind: Kind, item: Message) -> Found | None:
+    """Return what has one of our names; a machine is ours by its label alone."""
+    zone = last(item.zone) if kind.scope == "zone" else ""
+    if kind is INSTANCE:
+        return Found(kind, str(item.name), zone) if item.labels.get(CLUSTER_LABEL) == spec.name else None
+    return Found(kind, str(item.name), zone, ours=item.description == mark(spec.name))
 
 
 def _of_kind(api: Api, spec: Spec, kind: Kind, zone: str) -> list[Found]:
@@ -121,6 +145,8 @@ def _names(spec: Spec, kind: Kind) -> set[str]:
         SUBNET: {spec.network.subnet},
         FIREWALL: {f"{name}-{suffix}" for suffix in firewalls},
         GROUP: {f"{name}-controllers"},
+        INSTANCE: {machine.name for machine in spec.planned},
+        ROUTE: {route_name(str(machine.pod_cidr)) for machine in spec.planned if machine.pod_cidr},
     }.get(kind, {f"{name}-api"})
 
 

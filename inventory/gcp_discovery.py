@@ -33,7 +33,7 @@ def discover(api: Api, spec: Spec) -> Cluster:
     A machine that is planned and is missing, stopped, or does not publish its keys within timeouts.boot is in it
     all the same, with `unreachable` saying so: the others can go on.
     """
-    found = {str(row.name): row for row in api.labelled(CLUSTER_LABEL, spec.name)}
+    found = _found(api, spec)
     if not found:
         raise ProviderError(
             f"project {api.gcp.project} has no machine of cluster {spec.name} (label {CLUSTER_LABEL}={spec.name})",
@@ -54,18 +54,30 @@ def foresee(api: Api, spec: Spec) -> Cluster:
 
     A machine that is not made yet is in the zone where it will be, and has no external address yet.
     """
-    found = {str(row.name): row for row in api.labelled(CLUSTER_LABEL, spec.name)}
+    found = _found(api, spec)
     address = api.get(ADDRESS, spec.network.name)
     cluster = _cluster(api, spec, found, str(address.address) if address is not None else NOT_KNOWN_YET)
     nodes = tuple(node if node.exists else replace(node, zone=api.gcp.zone) for node in cluster.nodes)
     return replace(cluster, nodes=nodes)
 
 
+def _found(api: Api, spec: Spec) -> dict[str, Message]:
+    """Return the machines by name: those in the list, and those that are there and not in it yet (lists may lag)."""
+    found = {str(row.name): row for row in api.labelled(CLUSTER_LABEL, spec.name)}
+    missing = [machine.name for machine in spec.planned if machine.name not in found]
+    asked = together(api, [Job(name, partial(api.get, INSTANCE, name)) for name in missing])
+    for name in missing:
+        row = asked[name]
+        if row is not None and row.labels.get(CLUSTER_LABEL) == spec.name:
+            found[name] = row
+    return found
+
+
 def _cluster(api: Api, spec: Spec, found: Mapping[str, Message], api_address: str) -> Cluster:
     deadline = time.monotonic() + spec.timeouts.boot
     jobs = [Job(name, partial(_node, api, spec, row, deadline)) for name, row in found.items()]
-    nodes: dict[object, Node] = dict(together(api, jobs))
-    missing = [_missing(spec, machine) for machine in spec.planned if machine.name not in found]
+    nodes: dict[object, Node] = {name: node for name, node in together(api, jobs).items() if node}
+    missing = [_missing(spec, machine) for machine in spec.planned if machine.name not in nodes]
     planned = [machine.name for machine in spec.planned]
     return Cluster(
         spec=spec,
@@ -92,9 +104,12 @@ def _missing(spec: Spec, machine: Planned) -> Node:
     )
 
 
-def _node(api: Api, spec: Spec, row: Message, deadline: float) -> Node:
+def _node(api: Api, spec: Spec, row: Message, deadline: float) -> Node | None:
+    """Return a machine as it is once it has booted, or will not; None if it is gone, and the list did not know."""
     name, zone = str(row.name), last(row.zone)
     row, keys = _booted(api, row, deadline)
+    if row is None:
+        return None
     interface = row.network_interfaces[0]
     external = next((str(access.nat_i_p) for access in interface.access_configs if access.nat_i_p), None)
     unreachable = ""
@@ -103,7 +118,10 @@ def _node(api: Api, spec: Spec, row: Message, deadline: float) -> Node:
     elif not external:
         unreachable = "its instance has no external address"
     elif not keys:
-        unreachable = f"it published no SSH host keys within {spec.timeouts.boot:.0f} s of boot"
+        unreachable = (
+            f"it published no SSH host keys within {spec.timeouts.boot:.0f} s of boot; its console tells more: "
+            f"`gcloud compute instances get-serial-port-output {name} --zone {zone} --project {api.gcp.project}`"
+        )
     role = row.labels.get(ROLE_LABEL, "")
     if role not in {known.value for known in Role}:
         raise ProviderError(
@@ -124,7 +142,7 @@ def _node(api: Api, spec: Spec, row: Message, deadline: float) -> Node:
     )
 
 
-def _booted(api: Api, row: Message, deadline: float) -> tuple[Message, tuple[str, ...]]:
+def _booted(api: Api, row: Message, deadline: float) -> tuple[Message | None, tuple[str, ...]]:
     """Wait until the machine runs and has published its keys, or will not any more; return it as it is then."""
     name, zone = str(row.name), last(row.zone)
     while True:
@@ -133,7 +151,9 @@ def _booted(api: Api, row: Message, deadline: float) -> tuple[Message, tuple[str
         if row.status not in COMING or api.stopped.is_set() or time.monotonic() > deadline:
             return row, ()
         api.stopped.wait(POLL)
-        row = api.get(INSTANCE, name, zone) or row
+        row = api.get(INSTANCE, name, zone)
+        if row is None:
+            return None, ()
 
 
 def _host_keys(api: Api, name: str, zone: str) -> tuple[str, ...]:
@@ -141,7 +161,7 @@ def _host_keys(api: Api, name: str, zone: str) -> tuple[str, ...]:
     request = {"project": api.gcp.project, "zone": zone, "instance": name, "query_path": "hostkeys/"}
     with explained(f"reading the host keys of {name}", api.gcp):
         try:
-            answer = api.client(INSTANCE.client).get_guest_attributes(request=request, timeout=api.request_timeout)
+            answer = api.read(INSTANCE.client, "get_guest_attributes", request)
         except (refusals.NotFound, refusals.PreconditionFailed):  # the latter: its metadata turn them off
             return ()
     return tuple(sorted(f"{item.key} {item.value}" for item in answer.query_value.items if item.value))

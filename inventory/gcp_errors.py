@@ -19,8 +19,15 @@ if TYPE_CHECKING:
 
 LOGIN = "`gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a key file"
 
+MORE_QUOTA = "ask for more quota (console: IAM & Admin, Quotas), or make the cluster smaller"
+
 # What stands for 'nothing answers there', from each layer that can say so.
-UNANSWERED = (requests.exceptions.ConnectionError, requests.exceptions.Timeout, auth.TransportError)
+UNANSWERED = (
+    requests.exceptions.ConnectionError,
+    requests.exceptions.Timeout,
+    requests.exceptions.ChunkedEncodingError,  # the connection broke in the middle of an answer
+    auth.TransportError,
+)
 
 
 @contextmanager
@@ -47,7 +54,8 @@ def explained(doing: str, gcp: Gcp) -> Iterator[None]:
 def unanswered(doing: str, gcp: Gcp, error: Exception) -> ProviderError:
     """Return the error for an API that does not answer at all."""
     late = isinstance(error, requests.exceptions.Timeout)
-    what = "did not answer in time" if late else "does not answer"
+    broken = isinstance(error, requests.exceptions.ChunkedEncodingError) or "aborted" in str(error)
+    what = "did not answer in time" if late else "breaks off its answers" if broken else "does not answer"
     if gcp.endpoint:
         hint = "`khw lab status` if it is the lab's (`khw lab up` starts it); else see gcp.endpoint in the cluster file"
         return ProviderError(f"{doing}: the API at {gcp.endpoint} {what}", hint=hint)
@@ -69,7 +77,13 @@ def explain(doing: str, error: refusals.GoogleAPICallError, gcp: Gcp) -> Provide
         return CredentialsError(f"{doing}: Google took no credentials: {said}", hint=LOGIN)
     if isinstance(error, refusals.Forbidden):
         return _forbidden(doing, said, reason, gcp)
-    if (error.code or 0) >= 500:
+    if isinstance(error, refusals.TooManyRequests):
+        return _throttled(doing, said)
+    return _refused(doing, said, reason, error.code or 0)
+
+
+def _refused(doing: str, said: str, reason: str, code: int) -> ProviderError:
+    if code >= 500:
         return ProviderError(f"{doing}: the API failed: {said}", hint="run khw again; it takes up where it was")
     if reason == "resourceInUseByAnotherResource":
         return ProviderError(f"{doing}: {said}", hint="remove what uses it, which khw did not make, and run this again")
@@ -82,11 +96,20 @@ def _forbidden(doing: str, said: str, reason: str, gcp: Gcp) -> ProviderError:
             f"{doing}: the Compute Engine API is not enabled in project {gcp.project}",
             hint=f"`gcloud services enable compute.googleapis.com --project {gcp.project}`",
         )
-    if "quota" in reason.lower() or "ratelimit" in reason.lower():
-        return ProviderError(f"{doing}: {said}", hint="wait a minute, or ask for more quota")
+    if "ratelimit" in reason.lower():
+        return _throttled(doing, said)
+    if "quota" in reason.lower():
+        return ProviderError(f"{doing}: {said} ({reason})", hint=MORE_QUOTA)
     return CredentialsError(
         f"{doing}: these credentials do not give the right: {said}",
         hint=f"they need roles/compute.admin on project {gcp.project}",
+    )
+
+
+def _throttled(doing: str, said: str) -> ProviderError:
+    return ProviderError(
+        f"{doing}: the project asks more of the API than it may: {said}",
+        hint="its limits are per minute: run khw again in a minute; it takes up where it was",
     )
 
 
@@ -95,8 +118,16 @@ def spoken(error: refusals.GoogleAPICallError) -> tuple[str, str]:
     for detail in error.errors or ():
         if isinstance(detail, dict) and detail.get("message"):
             return str(detail["message"]), str(detail.get("reason", ""))
-    # api_core puts 'GET https://…: ' in front of what the API said
-    return re.sub(r"^[A-Z]+ https?://\S+: ", "", str(error.message)), ""
+    # api_core puts 'GET https://…: ' in front of what the API said; what is not the API's own may be a page of HTML
+    said = re.sub(r"^[A-Z]+ https?://\S+: ", "", str(error.message))
+    if "<" in said:
+        said = " ".join(re.sub(r"<[^>]*>", " ", said).split())[:200]
+    return said, ""
+
+
+def reason_of(error: Exception) -> str:
+    """Return the reason of a refusal, '' where it has none."""
+    return spoken(error)[1] if isinstance(error, refusals.GoogleAPICallError) else ""
 
 
 def is_project_missing(error: refusals.GoogleAPICallError, project: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests.exceptions
@@ -12,7 +13,7 @@ from google.api_core import exceptions as refusals
 from google.cloud import compute_v1
 
 from khw.errors import OperationError, ProviderError
-from khw.inventory.gcp_errors import UNANSWERED, explain, explained, spoken, unanswered
+from khw.inventory.gcp_errors import MORE_QUOTA, explain, explained, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -25,12 +26,12 @@ MOST_AT_ONCE = 48  # requests; an operation that is waited for holds one
 LONGEST_WAIT = (
     2.0  # seconds that one wait is left to the API (which answers after two minutes), so that Ctrl-C is quick
 )
-GRACE = 15.0  # how long an API that stopped answering in the middle of a wait may be away
 
 HINTS = {
-    "QUOTA_EXCEEDED": "ask for more quota (console: IAM & Admin, Quotas), or make the cluster smaller",
+    "QUOTA_EXCEEDED": MORE_QUOTA,
     "ZONE_RESOURCE_POOL_EXHAUSTED": "this zone has no such machine at the moment: another zone or machine_type",
     "RESOURCE_IN_USE_BY_ANOTHER_RESOURCE": "remove what uses it, which khw did not make, and run this again",
+    "INTERNAL_ERROR": "run khw again; it takes up where it was",
     "IP_IN_USE_BY_ANOTHER_RESOURCE": "another machine has this address: see `gcloud compute instances list`",
 }
 
@@ -114,8 +115,8 @@ def begin(api: Api, client: str, method: str, request: Mapping[str, Any], doing:
 def finish(api: Api, operation: Message, doing: str) -> Message:
     """Wait for an operation; OperationError when it ends in an error, or does not end within timeouts.cloud."""
     deadline = time.monotonic() + api.timeout
+    api.patience.has_answered = True  # it gave us the operation
     done = compute_v1.Operation.Status.DONE
-    silent_since: float | None = None
     while operation.status != done:
         left = deadline - time.monotonic()
         if api.stopped.is_set():
@@ -125,17 +126,10 @@ def finish(api: Api, operation: Message, doing: str) -> Message:
                 f"{doing}: operation {operation.name} did not end within {api.timeout:.0f} s",
                 hint="run khw again: it takes up where it was; timeouts.cloud is the limit",
             )
-        try:
-            with explained(doing, api.gcp):
-                operation = _wait(api, operation, min(left, LONGEST_WAIT))
-            silent_since = None
-            if operation.status != done:
-                api.stopped.wait(0.2)  # the API may answer a wait before its time, when it has much to do
-        except _AwayError as error:
-            silent_since = silent_since or time.monotonic()
-            if time.monotonic() - silent_since > GRACE:
-                raise unanswered(doing, api.gcp, error.cause) from None
-            api.stopped.wait(0.5)  # nothing to wait on: the API is away
+        with explained(doing, api.gcp):
+            operation = api.patience.ask(partial(_wait, api, operation, min(left, LONGEST_WAIT)))
+        if operation.status != done:
+            api.stopped.wait(0.2)  # the API may answer a wait before its time, when it has much to do
     if operation.error.errors:
         first = operation.error.errors[0]
         said = "; ".join(str(error.message or error.code) for error in operation.error.errors)
@@ -143,14 +137,6 @@ def finish(api: Api, operation: Message, doing: str) -> Message:
     if operation.http_error_status_code >= 400:
         raise OperationError(f"{doing}: {operation.http_error_message} ({operation.http_error_status_code})", hint="")
     return operation
-
-
-class _AwayError(Exception):
-    """The API did not answer a wait; it may come back."""
-
-    def __init__(self, cause: Exception) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
 
 
 def _wait(api: Api, operation: Message, seconds: float) -> Message:
@@ -165,8 +151,6 @@ def _wait(api: Api, operation: Message, seconds: float) -> Message:
         return api.client(client).wait(request=request, timeout=seconds, retry=None)
     except requests.exceptions.ReadTimeout:
         return operation  # it takes longer than one wait
-    except (*UNANSWERED, refusals.ServiceUnavailable, refusals.BadGateway, refusals.TooManyRequests) as error:
-        raise _AwayError(error) from None
 
 
 def last(link: str) -> str:

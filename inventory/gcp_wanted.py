@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -78,11 +77,7 @@ def ensure(api: Api, wanted: Sequence[Wanted], *, check: bool) -> list[Change]:
 def _insert(api: Api, row: Wanted) -> float:
     began = time.monotonic()
     doing = f"creating {row.kind.name} {row.name}"
-    request = {
-        **api.place(row.kind, row.zone),
-        f"{row.kind.field}_resource": row.message,
-        "request_id": str(uuid.uuid4()),
-    }
+    request = {**api.place(row.kind, row.zone), f"{row.kind.field}_resource": row.message}
     with explained(doing, api.gcp):
         try:
             operation = begin(api, row.kind.client, "insert_unary", request, doing)

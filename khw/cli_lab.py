@@ -63,3 +63,61 @@ def ssh(name: str, node: str, command: Sequence[str]) -> None:
 
     argv = labs.ssh_command(name, node, command)
     os.execvp(argv[0], argv)  # noqa: S606 - to become the shell is the point
+
+
+@lab.group()
+def fault() -> None:
+    """Faults of the lab's API: refusals, operations that fail, machines that never boot."""
+
+
+@fault.command()
+@_name
+@click.argument("sort")
+@click.option("--on", help="Methods that it is for, as Google names them: instances.insert, '*.list'.")
+@click.option("--resource", help="Only for resources of this name; * and ? stand for any.")
+@click.option("--times", type=click.IntRange(0), help="How often; 0 is until cleared.  [default: 1, of lists 0]")
+@click.option("--seconds", type=click.FloatRange(0), help="Its time, where it has one (khw lab fault sorts).")
+def add(  # noqa: PLR0913 - one parameter an option
+    name: str, sort: str, on: str | None, resource: str | None, times: int | None, seconds: float | None
+) -> None:
+    """Have the API meet requests with a fault of this SORT."""
+    from khw.lab import injection
+
+    given = {"sort": sort, "on": on, "name": resource, "times": times, "seconds": seconds}
+    row = injection.add(name, {key: value for key, value in given.items() if value is not None})
+    click.echo(f"fault {row['id']}: {row['sort']} on {row['on']}, {row['times'] or 'any number of'} times")
+
+
+@fault.command("list")
+@_name
+@click.option("-o", "output", type=click.Choice(["table", "json", "yaml"]), default="table")
+def list_faults(name: str, output: str) -> None:
+    """List the faults that were asked for, and how often each was met."""
+    from khw import render
+    from khw.lab import injection
+
+    rows = injection.every(name)
+    if output == "table":
+        columns = ("id", "sort", "on", "name", "times", "seconds", "met")
+        render.table(columns, ([row[column] for column in columns] for row in rows))
+    else:
+        render.data(rows, output)
+
+
+@fault.command()
+@_name
+def clear(name: str) -> None:
+    """Forget all faults: the API is well again."""
+    from khw.lab import injection
+
+    injection.clear(name)
+
+
+@fault.command()
+def sorts() -> None:
+    """List the sorts of faults."""
+    from khw import render
+    from khw.lab.api.faults import SORTS
+
+    rows = ((name, row.on, f"{row.seconds:g}" if row.seconds else "", row.text) for name, row in SORTS.items())
+    render.table(("sort", "on", "seconds", "what"), rows)

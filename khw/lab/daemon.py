@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+HOLD_SECONDS = 5  # how long requests that are held up (a fault's silence) hold up the daemon's end
+
 
 class LabServer(uvicorn.Server):
     """A uvicorn server that answers waiting clients before it ends."""
@@ -82,7 +84,7 @@ class Lab:
         ended_by_itself(self.project, name)
 
     def _raise(self, entry: Entry) -> None:
-        if entry.body["status"] != "RUNNING" or entry.deleting:
+        if entry.body["status"] != "RUNNING" or entry.deleting or entry.hidden.get("dead"):
             return
         backend = self.project.backend
         seen = backend.machine_state(entry.name)
@@ -136,7 +138,9 @@ def serve(name: str, state: Path, address: tuple[str, int], backend: Backend) ->
         signal.signal(number, _end)
     host, port = address
     with opened(name, state, host, backend) as lab:
-        config = uvicorn.Config(lab.application, host, port, log_config=None, lifespan="off")
+        config = uvicorn.Config(
+            lab.application, host, port, log_config=None, lifespan="off", timeout_graceful_shutdown=HOLD_SECONDS
+        )
         log.info("lab %s serves at http://%s:%s", name, host, port)
         LabServer(config, lab.operations).run()
 

@@ -20,15 +20,17 @@ from starlette.routing import Route
 
 from khw.errors import LabError
 from khw.lab.api import catalog
+from khw.lab.api.baddays import Cut, control, method_id, unanswered
 from khw.lab.api.links import Scope
 from khw.lab.api.problems import ApiError, not_found
-from khw.lab.api.service import aggregated, listing
+from khw.lab.api.service import Act, aggregated, listing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from starlette.requests import Request
 
+    from khw.lab.api.faults import Fault
     from khw.lab.api.kind import Kind
     from khw.lab.api.links import Level
     from khw.lab.api.service import Service
@@ -68,6 +70,7 @@ class Routes:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._project = service.project.name
+        self._faults = service.project.faults
 
     def all(self) -> Iterator[Route]:
         """Return the routes; those with a fixed last part come before those with a name there."""
@@ -103,7 +106,7 @@ class Routes:
         return Route(path, self._endpoint(answer), methods=["POST"])
 
     def _act(self, kind: Kind, verb: str, call: Call) -> Json:
-        return self._service.act(kind, call.scope, call.name, verb, call.body)
+        return self._service.act(kind, call.scope, call.name, Act(verb, call.body, call.query.get("requestId", "")))
 
     def _read(self, kind: Kind, what: str, call: Call) -> Json:
         return self._service.read(kind, call.scope, call.name, what, {**call.query, **call.body})
@@ -111,10 +114,12 @@ class Routes:
     def _list(self, kind: Kind, call: Call) -> Json:
         rows = self._service.rows(kind, call.scope)
         path = f"{call.scope.path}/{kind.path}"
+        rows = self._faults.as_listed(f"{kind.collection}.list", kind.collection, call.scope.path, rows)
         return listing(self._project, kind.resource, path, rows, call.query)
 
     def _aggregated(self, kind: Kind, call: Call) -> Json:
         rows = self._service.rows(kind)
+        rows = self._faults.as_listed(f"{kind.collection}.aggregatedList", kind.collection, None, rows)
         return aggregated(self._project, kind.resource, kind.path, rows, call.query)
 
     # What is fixed
@@ -198,6 +203,8 @@ class Routes:
     async def _wait(self, request: Request) -> Response:
         call = Call(request, {})
         self._check_project(call)
+        if fault := self._fault(request, call):
+            return await unanswered(request, fault)
         job = self._service.operation(call.scope, call.name)
         await self._service.operations.wait(job.name)
         return JSONResponse(dict(job.body))
@@ -211,10 +218,17 @@ class Routes:
             call = Call(request, _read_body(await request.body()))
             if not public:
                 self._check_project(call)
+            fault = self._fault(request, call)
+            if fault and fault.sort != "lost-answer":
+                return await unanswered(request, fault)
             result = await run_in_threadpool(answer, call)
-            return JSONResponse(result)
+            return Cut() if fault else JSONResponse(result)
 
         return respond
+
+    def _fault(self, request: Request, call: Call) -> Fault | None:
+        name = call.name or str(call.body.get("name", ""))
+        return self._faults.meet("request", method_id(request.method, request.url.path), name)
 
     def _check_project(self, call: Call) -> None:
         if call.parts["project"] != self._project:
@@ -236,7 +250,7 @@ def _read_body(data: bytes) -> Json:
 async def _refuse(_request: Request, error: Exception) -> Response:
     message = str(error) if isinstance(error, LabError) else "Internal error."
     problem = error if isinstance(error, ApiError) else ApiError(500, "backendError", message)
-    return JSONResponse(problem.body(), status_code=problem.status)
+    return JSONResponse(problem.body(), status_code=problem.status, headers=problem.headers)
 
 
 async def _no_such_path(request: Request, error: Exception) -> Response:
@@ -250,4 +264,5 @@ def application(service: Service) -> Starlette:
     """Return the ASGI application."""
     handlers: dict[Any, Any] = {ApiError: _refuse, LabError: _refuse, HTTPException: _no_such_path, Exception: _refuse}
     routes = sorted(Routes(service).all(), key=lambda route: "{project}" in route.path)
+    routes += control(service.project.faults)
     return Starlette(routes=routes, exception_handlers=handlers)

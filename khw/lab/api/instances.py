@@ -132,6 +132,9 @@ def _insert(project: Project, entry: Entry, _job: Job) -> None:
     _set_status(project, entry, "STAGING")
     project.apply_network()
     project.backend.create_machine(machine_spec(project, entry))
+    if project.faults.meet("machine", "instances.insert", entry.name):
+        project.backend.stop_machine(entry.name)
+        entry.hidden["dead"] = True  # it shows as RUNNING, until a reset or a start
     entry.body["lastStartTimestamp"] = project.now()
     _set_status(project, entry, "RUNNING")
     project.apply_network()
@@ -205,6 +208,7 @@ def _start(project: Project, entry: Entry, _job: Job) -> None:
     _set_status(project, entry, "STAGING")
     project.apply_network()
     project.backend.start_machine(entry.name)
+    entry.hidden.pop("dead", None)
     entry.body["lastStartTimestamp"] = project.now()
     _set_status(project, entry, "RUNNING")
     project.apply_network()
@@ -213,7 +217,10 @@ def _start(project: Project, entry: Entry, _job: Job) -> None:
 def _reset(project: Project, entry: Entry, _job: Job) -> None:
     if entry.body["status"] != "RUNNING":
         raise OperationError("RESOURCE_NOT_READY", f"The instance '{entry.name}' is not running.")
-    project.backend.reset_machine(entry.name)
+    if entry.hidden.pop("dead", False):
+        project.backend.start_machine(entry.name)
+    else:
+        project.backend.reset_machine(entry.name)
     project.apply_network()
 
 
@@ -253,9 +260,10 @@ def _guest_attributes(project: Project, entry: Entry, query: Json) -> Json:
     if not allowed:
         message = "Guest attributes endpoint access is disabled."
         raise ApiError(412, "conditionNotMet", message)
+    published = {} if entry.hidden.get("dead") else project.backend.guest_attributes(entry.name)
     found = [
         {"namespace": key.partition("/")[0], "key": key.partition("/")[2], "value": value}
-        for key, value in sorted(project.backend.guest_attributes(entry.name).items())
+        for key, value in sorted(published.items())
         if key == path or key.startswith(path if path.endswith("/") or not path else f"{path}/")
     ]
     if not found:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from khw.errors import LabError
 from khw.lab.api.catalog import number
+from khw.lab.api.faults import SORTS
 from khw.lab.api.problems import OperationError
 from khw.lab.state import Entry, Job
 
@@ -27,6 +29,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 USER = "khw@lab.invalid"
+
+# What an operation's errors are in HTTP's terms, where it is not 400.
+_HTTP = {
+    "INTERNAL_ERROR": (500, "INTERNAL SERVER ERROR"),
+    "QUOTA_EXCEEDED": (403, "FORBIDDEN"),
+    "ZONE_RESOURCE_POOL_EXHAUSTED": (503, "SERVICE UNAVAILABLE"),
+}
 
 
 class Operations:
@@ -41,6 +50,7 @@ class Operations:
         self._tails: dict[str, Future[None]] = {}  # the last operation of each resource
         self._running: dict[str, Future[None]] = {}
         self.waiters = 0  # clients that wait now
+        self._hurry = threading.Event()  # the daemon is to end: nothing is slow any more
         self._closing: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -49,6 +59,9 @@ class Operations:
     def begin(self, verb: str, entry: Entry, *, request: str = "", problem: tuple[str, ...] = ()) -> Job:
         """Start an operation on `entry`; with `problem` it is bound to end in that error. Hold the lock."""
         job = Job(self._describe(verb, entry), verb, entry.key, request=request, problem=list(problem))
+        fault = self._project.faults.meet("operation", f"{entry.collection}.{verb}", entry.name)
+        if fault and not problem:
+            job.arguments["fault"] = [fault.sort, fault.seconds]
         self._project.state.jobs[job.name] = job
         self._project.state.save()
         self._submit(job)
@@ -124,6 +137,7 @@ class Operations:
         kind = self._project.kinds[entry.collection]
         work = kind.works.get(job.verb)
         try:
+            self._meet(job)
             if work:
                 work(self._project, entry, job)
             elif kind.networked:
@@ -138,19 +152,27 @@ class Operations:
             return OperationError("INTERNAL_ERROR", f"Internal error: {error!r}")
         return None
 
+    def _meet(self, job: Job) -> None:
+        """Let the operation take the time, or the end, that a fault gives it."""
+        name, seconds = job.arguments.get("fault", ("", 0.0))
+        self._hurry.wait(seconds)
+        if name and SORTS[name].reason:
+            raise OperationError(SORTS[name].reason, SORTS[name].message)
+
     def _settle(self, verb: str, entry: Entry, *, ended_well: bool) -> None:
         if verb == "insert" and ended_well:
             entry.ready = True
         if verb == "delete" and ended_well:
+            self._project.faults.forgotten(entry)
             self._forget(entry)
         if verb == "delete":
             entry.deleting = False
 
     def _write_error(self, job: Job, problem: OperationError) -> None:
-        internal = problem.code == "INTERNAL_ERROR"
+        status, words = _HTTP.get(problem.code, (400, "BAD REQUEST"))
         job.body["error"] = {"errors": [{"code": problem.code, "message": problem.message}]}
-        job.body["httpErrorStatusCode"] = 500 if internal else 400
-        job.body["httpErrorMessage"] = "INTERNAL SERVER ERROR" if internal else "BAD REQUEST"
+        job.body["httpErrorStatusCode"] = status
+        job.body["httpErrorMessage"] = words
 
     def _forget(self, entry: Entry) -> None:
         entries = self._project.state.entries
@@ -199,4 +221,5 @@ class Operations:
 
     def close(self) -> None:
         """Let what runs come to its end; what has not begun is taken up by the next daemon."""
+        self._hurry.set()
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -13,17 +13,21 @@ log = logging.getLogger(__name__)
 
 
 class ApiError(Exception):
-    """A refusal: HTTP status, Google's reason, and a message that names the thing."""
+    """A refusal: HTTP status, Google's reason and its domain, and a message that names the thing."""
 
-    def __init__(self, status: int, reason: str, message: str) -> None:
+    def __init__(
+        self, status: int, reason: str, message: str, *, domain: str = "global", retry_after: float | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
         self.message = message
+        self.domain = domain
+        self.headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
 
     def body(self) -> dict[str, Any]:
         """Return the answer's JSON, as googleapis write it."""
-        detail = {"message": self.message, "domain": "global", "reason": self.reason}
+        detail = {"message": self.message, "domain": self.domain, "reason": self.reason}
         return {"error": {"code": self.status, "message": self.message, "errors": [detail]}}
 
 

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from khw.lab.api.desired import network_state
+from khw.lab.api.faults import Faults
 from khw.lab.api.kind import link_fields
 from khw.lab.api.links import link, parse
 from khw.lab.api.problems import OperationError, not_found, not_ready
@@ -44,6 +45,7 @@ class Project:
         self.backend = backend
         self.pool = pool
         self.kinds: Mapping[str, Kind] = {}
+        self.faults = Faults()
         self._applying = threading.Lock()
         self._wanted = 0
         self._applied = 0

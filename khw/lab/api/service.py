@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from khw.lab.api.catalog import PLACES, check_place
@@ -39,6 +40,15 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL = re.compile(r"[-_a-z0-9]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """A custom method as it was called: `request` is the client's requestId."""
+
+    verb: str
+    body: Json
+    request: str = ""
 
 
 class Service:
@@ -140,13 +150,16 @@ class Service:
             self._write_labels(entry.body, body.get("labels", {}))
             return copy.deepcopy(self.operations.begin("setLabels", entry).body)
 
-    def act(self, kind: Kind, scope: Scope, name: str, verb: str, body: Json) -> Json:
+    def act(self, kind: Kind, scope: Scope, name: str, call: Act) -> Json:
         """Begin one of a collection's own operations."""
         with self.project.state.lock:
+            again = self.operations.repeated(call.request)
+            if again:
+                return copy.deepcopy(again.body)
             entry = self._settled(kind, scope, name)
             with understood():
-                kind.actions[verb](self.project, entry, body)
-            return copy.deepcopy(self.operations.begin(verb, entry).body)
+                kind.actions[call.verb](self.project, entry, call.body)
+            return copy.deepcopy(self.operations.begin(call.verb, entry, request=call.request).body)
 
     def read(self, kind: Kind, scope: Scope, name: str, what: str, body: Json) -> Json:
         """Answer one of a collection's own questions; it may ask the backend, so the lock is not held."""

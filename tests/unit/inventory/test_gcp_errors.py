@@ -15,7 +15,7 @@ import pytest
 from google.cloud import compute_v1
 
 from khw.checks import Status
-from khw.cluster import Gcp, Spec
+from khw.cluster import Gcp, Spec, Timeouts
 from khw.errors import CredentialsError, OperationError, ProviderError
 from khw.inventory import provider_for
 from khw.inventory.gcp import GcpProvider
@@ -67,7 +67,8 @@ def always(code: int, body: dict[str, Any], port: int = 0) -> Iterator[Provider]
 
 
 def a_provider(endpoint: str) -> Provider:
-    return provider_for(Spec(gcp=Gcp(project="mine", endpoint=endpoint, credentials="anonymous")), KEY)
+    gcp = Gcp(project="mine", endpoint=endpoint, credentials="anonymous")
+    return provider_for(Spec(gcp=gcp, timeouts=Timeouts(cloud=0.7)), KEY)
 
 
 def test_a_project_that_does_not_exist_is_named() -> None:
