@@ -132,12 +132,19 @@ def _insert(project: Project, entry: Entry, _job: Job) -> None:
     _set_status(project, entry, "STAGING")
     project.apply_network()
     project.backend.create_machine(machine_spec(project, entry))
-    if project.faults.meet("machine", "instances.insert", entry.name):
+    dead = project.faults.meet("machine", "instances.insert", entry.name) is not None
+    if dead:
         project.backend.stop_machine(entry.name)
-        entry.hidden["dead"] = True  # it shows as RUNNING, until a reset or a start
-    entry.body["lastStartTimestamp"] = project.now()
-    _set_status(project, entry, "RUNNING")
+    _started(project, entry, dead=dead)
     project.apply_network()
+
+
+def _started(project: Project, entry: Entry, *, dead: bool = False) -> None:
+    """Show the instance as RUNNING; `dead` (a fault) until its next start or reset: its machine never boots."""
+    with project.state.lock:
+        entry.body["lastStartTimestamp"] = project.now()
+        entry.hidden["dead"] = dead
+        _set_status(project, entry, "RUNNING")
 
 
 def _undo(project: Project, entry: Entry, _job: Job) -> None:
@@ -208,17 +215,16 @@ def _start(project: Project, entry: Entry, _job: Job) -> None:
     _set_status(project, entry, "STAGING")
     project.apply_network()
     project.backend.start_machine(entry.name)
-    entry.hidden.pop("dead", None)
-    entry.body["lastStartTimestamp"] = project.now()
-    _set_status(project, entry, "RUNNING")
+    _started(project, entry)
     project.apply_network()
 
 
 def _reset(project: Project, entry: Entry, _job: Job) -> None:
     if entry.body["status"] != "RUNNING":
         raise OperationError("RESOURCE_NOT_READY", f"The instance '{entry.name}' is not running.")
-    if entry.hidden.pop("dead", False):
+    if entry.hidden.get("dead"):
         project.backend.start_machine(entry.name)
+        _started(project, entry)
     else:
         project.backend.reset_machine(entry.name)
     project.apply_network()

@@ -5,7 +5,9 @@ from emulated import PROJECT, ZONE, metadata, names
 from google.api_core import exceptions
 from google.cloud import compute_v1 as compute
 
+from khw.lab.api import service
 from khw.lab.backend import MachineState
+from khw.lab.state import Entry
 
 HERE = {"project": PROJECT, "zone": ZONE}
 
@@ -196,3 +198,18 @@ def test_a_bad_name_or_label_or_disk_is_refused(net):
     )
     with pytest.raises(exceptions.BadRequest, match="smaller than the image"):
         net.insert_machine("worker-0", disks=[compute.AttachedDisk(boot=True, initialize_params=image)])
+
+
+def test_a_resource_changes_only_under_the_lock_under_which_the_state_is_saved(net, monkeypatch):
+    class Guarded(dict):
+        def __setitem__(self, key, value):
+            assert net.lab.project.state.lock._is_owned(), f"{key} is written without the lock"
+            super().__setitem__(key, value)
+
+    def guarded(collection, scope, name, key, body):
+        return Entry(collection, scope, name, key, Guarded(body), Guarded())
+
+    monkeypatch.setattr(service, "Entry", guarded)
+    net.machine("worker-0")
+    for verb in ("stop_unary", "start_unary", "reset_unary", "delete_unary"):
+        net.done(getattr(net.instances, verb)(project=PROJECT, zone=ZONE, instance="worker-0"))
