@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -44,6 +45,7 @@ class Sample:
     at: str
     note: str = ""
     cpu: float = 0.0
+    round_trip: int = 0  # milliseconds to the machines
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,12 @@ class CaseFailedError(Exception):
     """A contestant did not end well; what it said last is in the text."""
 
 
-def measure(measurement: str, case: Case) -> Sample:
-    """Run the case once and return its time; a case that fails has no time."""
+def measure(measurement: str, case: Case, round_trip: int = 0) -> Sample:
+    """Run the case once and return its time; a case that fails has no time. `round_trip` is only written down."""
     load, at = os.getloadavg()[0], datetime.now(UTC).isoformat(timespec="seconds")
-    log = case.directory / f"{measurement}-{case.name}.log".replace(" ", "-").replace(":", "").replace(",", "")
+    name = re.sub(r"[^a-z0-9+]+", "-", f"{measurement} {round_trip} {case.name}")
+    log = case.directory / "logs" / f"{name}.log"
+    log.parent.mkdir(exist_ok=True)
     began, used = time.monotonic(), _children()
     with log.open("wb") as said:
         done = subprocess.run(
@@ -85,7 +89,7 @@ def measure(measurement: str, case: Case) -> Sample:
     if done.returncode:
         msg = f"{case.name}: exit code {done.returncode}\n{log.read_text(errors='replace')[-3000:]}"
         raise CaseFailedError(msg)
-    sys.stderr.write(f"{measurement:<14}{case.name:<44}{seconds:8.2f} s   load {load:.1f}\n")
+    sys.stderr.write(f"{measurement:<10}{round_trip:>4} ms  {case.name:<44}{seconds:8.2f} s   load {load:.1f}\n")
     return Sample(
         measurement=measurement,
         case=case.name,
@@ -94,6 +98,7 @@ def measure(measurement: str, case: Case) -> Sample:
         at=at,
         note=case.note,
         cpu=round(_children() - used, 3),
+        round_trip=round_trip,
     )
 
 

@@ -1,7 +1,10 @@
 """
-Machines that are far away: a small proxy in front of each SSH port that holds every byte back for half a round trip.
+Machines that are far away: a small proxy that holds every byte back for half a round trip.
 
-    python -m benchmarks.distance SECONDS PORT=HOST:PORT …
+While `far_away` lasts, whoever on this machine connects to one of the addresses meets the proxy instead (nftables, as
+the lab itself does it): so every tool is far away by the addresses that it knows, and none has to be told.
+
+    python -m benchmarks.distance SECONDS PORT=HOST:PORT …     the proxy alone
 
 The handshake of TCP itself is not held back: every tool has one round trip a connection less than it would have.
 """
@@ -14,33 +17,53 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from benchmarks.ground import Machine
-
 FIRST_PORT = 22100
 HERE = "127.0.0.1"
+SELF = "127.0.0.9"  # the proxy's own address as a client: what comes from there goes through
+TABLE = "khw-bench-distance"
 PIECE = 64 << 10
+
+Address = tuple[str, int]
 
 
 @contextmanager
-def far_away(machines: Sequence[Machine], round_trip: float) -> Iterator[tuple[Machine, ...]]:
-    """Put the machines `round_trip` seconds away for the length of the block; they are yielded as they are reached."""
-    ports = range(FIRST_PORT, FIRST_PORT + len(machines))
-    routes = [f"{port}={m.host}:{m.port}" for port, m in zip(ports, machines, strict=True)]
-    command = (sys.executable, "-m", "benchmarks.distance", str(round_trip / 2), *routes)
+def far_away(addresses: Sequence[Address], round_trip: int) -> Iterator[None]:
+    """Put these addresses `round_trip` milliseconds away for the length of the block; at 0 nothing stands between."""
+    if not round_trip:
+        yield
+        return
+    led = list(enumerate(addresses, FIRST_PORT))
+    routes = [f"{port}={host}:{target}" for port, (host, target) in led]
+    command = (sys.executable, "-m", "benchmarks.distance", str(round_trip / 2000), *routes)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as proxy:
         try:
             if proxy.stdout is None or not proxy.stdout.readline():  # it says when it listens
                 msg = "the proxy did not start"
                 raise RuntimeError(msg)
-            yield tuple(replace(m, host=HERE, port=port) for port, m in zip(ports, machines, strict=True))
+            _nft(_rules(led))
+            yield
         finally:
+            _nft(f"add table ip {TABLE}\ndelete table ip {TABLE}\n")
             proxy.terminate()
+
+
+def _rules(led: Sequence[tuple[int, Address]]) -> str:
+    rows = [
+        f"    ip saddr != {SELF} ip daddr {host} tcp dport {target} dnat to {HERE}:{port}"
+        for port, (host, target) in led
+    ]
+    hook = "    type nat hook output priority -110; policy accept;"  # before the lab's own
+    lines = [f"add table ip {TABLE}", f"delete table ip {TABLE}", f"table ip {TABLE} {{", "  chain output {", hook]
+    return "\n".join([*lines, *rows, "  }", "}", ""])
+
+
+def _nft(rules: str) -> None:
+    subprocess.run(("nft", "-f", "-"), input=rules, text=True, check=True)
 
 
 async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
@@ -70,7 +93,7 @@ async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, d
 
 async def _listen(port: int, host: str, target: int, delay: float) -> asyncio.Server:
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(host, target)
+        far_reader, far_writer = await asyncio.open_connection(host, target, local_addr=(SELF, 0))
         await asyncio.gather(_forward(reader, far_writer, delay), _forward(far_reader, writer, delay))
 
     return await asyncio.start_server(accept, HERE, port)

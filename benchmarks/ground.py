@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from khw.files import write_atomically
 from khw.inventory.keys import login_key
@@ -81,7 +82,10 @@ class Ground:
         self.destroy()
         _quietly((*self.khw, "run", "--until", "compute"))
         _quietly((*self.khw, "run", "--phase", "load-balancer", "--phase", "kubectl", "--phase", "routes"))
-        for socket in control_sockets().iterdir():  # Ansible's connections to the machines that are gone
+
+    def cut_connections(self) -> None:
+        """Let Ansible begin as all others do: its connections of a run before, kept for a minute, are lost."""
+        for socket in control_sockets().iterdir():
             socket.unlink()
 
     def destroy(self) -> None:
@@ -100,22 +104,24 @@ class Ground:
         """Run a command on a machine."""
         _quietly((*self.khw, "ssh", host, "--", command))
 
-    def ask(self, *question: str) -> str:
-        """Ask the cluster through its load balancer, as its administrator."""
+    def ask(self, kubeconfig: str, *question: str) -> str:
+        """Ask the cluster through its load balancer, as its administrator; '' is khw's own kubeconfig."""
         workspace = self.session.workspace
-        kubectl = (str(workspace.bin / "kubectl"), f"--kubeconfig={workspace.kubeconfig}", "--request-timeout=10s")
+        file = self.root / kubeconfig if kubeconfig else workspace.kubeconfig
+        kubectl = (str(workspace.bin / "kubectl"), f"--kubeconfig={file}", "--request-timeout=10s")
         return _quietly((*kubectl, *question))
+
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Return all that is reached over the network: the machines' SSH, the load balancer, the cloud's own API."""
+        known = json.loads((self.root / "addresses.json").read_text())
+        return tuple((host, port) for host, port in known)
 
     def write_inventories(self) -> tuple[Machine, ...]:
         """Ask the lab who is there, and write that for each tool; the host keys are known beforehand, for all."""
         cluster = self.session.provider.discover()
         inventory_of(cluster, self.session.workspace)  # writes the known_hosts of khw ssh
         machines = _machines(cluster)
-        self.write_as(machines)
-        return machines
-
-    def write_as(self, machines: tuple[Machine, ...]) -> None:
-        """Write these machines, wherever they are reached, into every tool's inventory."""
+        self._note_addresses(cluster, machines)
         session = self.session
         key = login_key(session.spec, session.workspace)
         known = self.root / "known_hosts"
@@ -127,6 +133,13 @@ class Ground:
         self._write("inventory.json", _for_ansible(machines, key, known))
         write_atomically(self.root / "machines.sh", _for_shell(machines, key, known).encode())
         self._write_static(machines, API_ADDRESS, key)
+        return machines
+
+    def _note_addresses(self, cluster: Cluster, machines: tuple[Machine, ...]) -> None:
+        cloud = urlsplit((cluster.spec.gcp and cluster.spec.gcp.endpoint) or "")
+        addresses = [(m.host, m.port) for m in machines]
+        addresses += [(cluster.api_address, cluster.network.api_port), (cloud.hostname or "", cloud.port or 0)]
+        self._write("addresses.json", addresses)
 
     @property
     def static_file(self) -> Path:
@@ -240,6 +253,15 @@ def ansible_settings(ground: Ground) -> dict[str, str]:
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(control_sockets()),
         "ANSIBLE_NOCOLOR": "1",
         "BENCH_ROOT": str(ground.root),
+    }
+
+
+def mitogen_settings(commands: Path) -> dict[str, str]:
+    """Return what makes Ansible use mitogen."""
+    packages = next((commands.parent / "lib").glob("python*/site-packages"))
+    return {
+        "ANSIBLE_STRATEGY_PLUGINS": str(packages / "ansible_mitogen" / "plugins" / "strategy"),
+        "ANSIBLE_STRATEGY": "mitogen_linear",
     }
 
 

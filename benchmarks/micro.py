@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from benchmarks.clock import Case
-from benchmarks.ground import PEERS, ansible_settings
+from benchmarks.ground import PEERS, ansible_settings, mitogen_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,16 +14,18 @@ if TYPE_CHECKING:
 
     from benchmarks.ground import Ground
 
-NEAR = "micro"
-FAR = {"micro at 50 ms": 0.05, "micro at 150 ms": 0.15}
-"""The measurements with a round trip in seconds; without what takes minutes there, or asks the cloud, which is near."""
-NOT_FAR = ("ansible: 50 copy tasks", "pyinfra: 50 files.put", "khw: machines asked of the cloud")
+MICRO = "micro"
+NOT_FAR = ("ansible: 50 copy tasks", "pyinfra: 50 files.put")
+"""What is left out at a distance: it takes minutes there."""
 KHW = "khw: 50 files, one phase"
+NORNIR = "nornir + netmiko: 50 commands"
+PYINFRA = "pyinfra: 50 server.shell"
+RAW = "ansible: 50 raw tasks"
 
 
 def cases(ground: Ground, commands: Path) -> Iterable[Case]:
     """Return the contestants; `commands` is where the peers' commands are."""
-    return (*_khw(ground), *_ansible(ground, commands), _nornir(ground), *_pyinfra(ground, commands))
+    return (*_khw(ground), _nornir(ground), *_pyinfra(ground, commands), *_ansible(ground, commands))
 
 
 def _khw(ground: Ground) -> Iterable[Case]:
@@ -42,23 +44,24 @@ def _ansible(ground: Ground, commands: Path) -> Iterable[Case]:
     home = PEERS / "ansible"
     play = str(commands / "ansible-playbook")
     settings = ansible_settings(ground)
-    rows = (
-        ("ansible: 50 raw tasks", "steps_raw.yml", "pipelining, forks=6, no facts; compares nothing"),
-        ("ansible: 50 copy tasks", "steps_copy.yml", "the same 50 files compared, like for like"),
+    rows: tuple[tuple[str, str, dict[str, str], str], ...] = (
+        (RAW, "steps_raw.yml", {}, "pipelining, forks=6, no facts; compares nothing"),
+        ("ansible + mitogen: 50 copy tasks", "steps_copy.yml", mitogen_settings(commands), "as the next, by mitogen"),
+        ("ansible: 50 copy tasks", "steps_copy.yml", {}, "the same 50 files compared, like for like"),
     )
-    for name, playbook, note in rows:
+    for name, playbook, more, note in rows:
         yield Case(
             name=name,
             command=(play, str(home / playbook)),
             directory=ground.root,
-            environment=settings,
+            environment={**settings, **more},
             note=note,
         )
 
 
 def _nornir(ground: Ground) -> Case:
     return Case(
-        name="nornir + netmiko: 50 commands",
+        name=NORNIR,
         command=(sys.executable, str(PEERS / "nornir_steps.py"), str(ground.root / "machines.json")),
         directory=ground.root,
         note="netmiko_send_command, six workers; compares nothing",
@@ -68,7 +71,7 @@ def _nornir(ground: Ground) -> Case:
 def _pyinfra(ground: Ground, commands: Path) -> Iterable[Case]:
     home = PEERS / "pyinfra"
     rows = (
-        ("pyinfra: 50 server.shell", "steps_shell.py", "compares nothing"),
+        (PYINFRA, "steps_shell.py", "compares nothing"),
         ("pyinfra: 50 files.put", "steps_put.py", "the same 50 files compared, like for like"),
     )
     for name, deploy, note in rows:

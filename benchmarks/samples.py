@@ -28,7 +28,11 @@ def keep(directory: Path, sample: Sample) -> None:
         file.write(json.dumps(asdict(sample)) + "\n")
 
 
-def forget(directory: Path, measurements: Collection[str], cases: Collection[str]) -> None:
-    """Drop the samples of these cases in these measurements."""
-    left = [s for s in load(directory) if s.measurement not in measurements or s.case not in cases]
+def forget(directory: Path, measurements: Collection[str], cases: Collection[str], round_trip: int = 0) -> None:
+    """Drop the samples of these cases in these measurements at this distance."""
+    left = [
+        s
+        for s in load(directory)
+        if s.measurement not in measurements or s.case not in cases or s.round_trip != round_trip
+    ]
     write_atomically(directory / "samples.jsonl", "".join(json.dumps(asdict(s)) + "\n" for s in left).encode())

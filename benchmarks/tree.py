@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from khw.engine import connect
@@ -48,8 +49,17 @@ CHAPTERS = ("certificates", "kubeconfigs", "encryption", "etcd", "control-plane"
 FIRST, LAST = CHAPTERS[0], CHAPTERS[-1]
 
 
-def render(ground: Ground) -> Path:
-    """Write the tree anew for the machines as they are now, and return it."""
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The tree, what it was made of, and the machines as their agents saw them."""
+
+    directory: Path
+    run: Run
+    nodes: tuple[Node, ...]
+
+
+def render(ground: Ground) -> Rendered:
+    """Write the tree anew for the machines as they are now."""
     tree = ground.root / "tree"
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir(mode=0o700)  # private keys are in it
@@ -58,22 +68,24 @@ def render(ground: Ground) -> Path:
     try:
         if unreachable:
             raise RuntimeError(str(unreachable))
-        for node in run.cluster.nodes:
-            _render_node(tree, run, node.with_facts(agents[node.name].facts))
+        nodes = tuple(node.with_facts(agents[node.name].facts) for node in run.cluster.nodes)
     finally:
         for agent in agents.values():
             agent.close()
-    return tree
+    for node in nodes:
+        _render_node(tree, run, node)
+    return Rendered(tree, run, nodes)
 
 
 def _render_node(tree: Path, run: Run, node: Node) -> None:
     for phase in PHASES:
         if phase.name in CHAPTERS and phase.task and node.role in phase.roles:
             for resource in phase.task(node, run.cluster, run.pki):
-                _write(tree, tree / phase.name / node.name, resource, run.store)
+                write(tree, tree / phase.name / node.name, resource, run.store)
 
 
-def _write(tree: Path, home: Path, resource: Resource, store: Store) -> None:
+def write(tree: Path, home: Path, resource: Resource, store: Store) -> None:
+    """Put what is a file below `home`, and an image or a manifest below `tree`."""
     match resource:
         case Directory(path=path, mode=mode):
             place = home / path.lstrip("/")
@@ -84,7 +96,7 @@ def _write(tree: Path, home: Path, resource: Resource, store: Store) -> None:
         case Unit(name=name, content=content):
             write_atomically(home / "etc/systemd/system" / name, content.encode())
         case Binary(path=path, artifact=artifact):
-            _link(home / path.lstrip("/"), store.get(artifact).path)
+            link(home / path.lstrip("/"), store.get(artifact).path)
         case Image(artifact=artifact, reference=reference):
             _note_image(tree / "images", artifact, reference, store.get(artifact).path)
         case Manifest(name=name, documents=documents):
@@ -95,14 +107,15 @@ def _write(tree: Path, home: Path, resource: Resource, store: Store) -> None:
             assert_never(resource)
 
 
-def _link(place: Path, target: Path) -> None:
+def link(place: Path, target: Path) -> None:
+    """Make a link, in place of what is there."""
     place.parent.mkdir(parents=True, exist_ok=True)
     place.unlink(missing_ok=True)
     place.symlink_to(target)
 
 
 def _note_image(images: Path, artifact: str, reference: str, archive: Path) -> None:
-    _link(images / f"{artifact}.tar", archive)
+    link(images / f"{artifact}.tar", archive)
     known = images / "references.json"
     references = json.loads(known.read_text()) if known.exists() else {}
     write_atomically(known, json.dumps({**references, artifact: reference}, indent=2).encode())

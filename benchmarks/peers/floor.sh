@@ -7,23 +7,8 @@ root=$1
 shift
 tree=$root/tree
 source "$root/machines.sh"
-if [ $# -gt 0 ]; then
-    wanted=" $* "
-    only() { for name in "$@"; do [[ $wanted == *" $name "* ]] && echo "$name"; done || true; }
-    mapfile -t controllers < <(only "${controllers[@]}")
-    mapfile -t workers < <(only "${workers[@]}")
-fi
-
-ssh_options=(
-    -i "$key" -o IdentitiesOnly=yes -o UserKnownHostsFile="$known_hosts" -o StrictHostKeyChecking=yes -o LogLevel=ERROR
-    -o Compression=no -c aes128-gcm@openssh.com -o KexAlgorithms=curve25519-sha256
-)
-
-on() {
-    local host=$1
-    shift
-    ssh "${ssh_options[@]}" -p "${port[$host]}" "$user@${address[$host]}" "$@"
-}
+source "$(dirname "$0")/ssh.sh"
+[ $# -eq 0 ] || keep_only "$@"
 
 # All files of these chapters, binaries included, in one stream.
 copy() {
@@ -67,17 +52,6 @@ END
 join_worker() {
     on "$1" "sudo systemctl enable --now kubelet kube-proxy && sudo /usr/local/bin/kubectl \
         --kubeconfig=/var/lib/kubelet/kubeconfig wait node/$1 --for=create --for=condition=Ready --timeout=180s"
-}
-
-# One job for each host, all at once; the first that fails ends the script.
-everywhere() {
-    local task=$1 host job jobs=()
-    shift
-    for host in "$@"; do
-        "$task" "$host" &
-        jobs+=($!)
-    done
-    for job in "${jobs[@]}"; do wait "$job"; done
 }
 
 everywhere prepare_worker "${workers[@]}" &

@@ -24,7 +24,7 @@ from khw.artifacts.recipes import RECIPES, Recipe
 from khw.errors import ArtifactError, SpaceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from khw.artifacts.cache import Cache
     from khw.artifacts.lock import Entry
@@ -42,8 +42,9 @@ class Build:
 
     name = "build"
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, recipes: Mapping[str, Recipe] = RECIPES) -> None:
         self.cache = cache
+        self.recipes = recipes
 
     def fetch(self, entry: Entry, architecture: str, scratch: Path, progress: Progress) -> Fetched:
         """Build one artifact into `scratch`."""
@@ -52,7 +53,7 @@ class Build:
             if entry.recipe == "pause":
                 program, origin = _pause(entry, architecture, scratch, go)
             else:
-                recipe = RECIPES[entry.name]
+                recipe = self.recipes[entry.name]
                 program = _go_build(entry, recipe, architecture, scratch, go, progress)
                 origin = f"{go.version}, {recipe.package if recipe.package != '.' else recipe.folder} {entry.version}"
         return Fetched(_finish(entry, architecture, program, scratch), origin)

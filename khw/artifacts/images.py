@@ -26,13 +26,14 @@ LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An image of one layer: a program, empty directories and links around it, and how it is started."""
+    """An image of one layer: a program, what else lies around it, and how it is started."""
 
     program: str  # its path in the image
     entrypoint: tuple[str, ...]
     command: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping[str, Path] = field(default_factory=dict)  # what the program needs: path in the image to the file
     user: str = ""
 
 
@@ -122,6 +123,8 @@ def _write_layer(image: Image, program: Path, file: io.BufferedWriter) -> None:
             directory.type, directory.mode = tarfile.DIRTYPE, 0o1777
             layer.addfile(directory)
         _add(layer, image.program, program, mode=0o755)
+        for name, source in sorted(image.others.items()):
+            _add(layer, name, source, mode=0o755)
         for name, target in sorted(image.links.items()):
             link = tarfile.TarInfo(name)
             link.type, link.linkname = tarfile.SYMTYPE, target

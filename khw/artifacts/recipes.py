@@ -47,7 +47,8 @@ class Recipe:
     cgo: bool = False
 
 
-def _kubernetes(package: str) -> Recipe:
+def kubernetes(package: str) -> Recipe:
+    """Return how a program of Kubernetes itself is built."""
     return Recipe(folder="kubernetes", package=f"k8s.io/kubernetes/{package}", flags=_KUBERNETES_FLAGS)
 
 
@@ -64,12 +65,12 @@ def _cni(package: str) -> Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
-    "kube-apiserver": _kubernetes("cmd/kube-apiserver"),
-    "kube-controller-manager": _kubernetes("cmd/kube-controller-manager"),
-    "kube-scheduler": _kubernetes("cmd/kube-scheduler"),
-    "kubelet": _kubernetes("cmd/kubelet"),
-    "kube-proxy": _kubernetes("cmd/kube-proxy"),
-    "kubectl": _kubernetes("cmd/kubectl"),
+    "kube-apiserver": kubernetes("cmd/kube-apiserver"),
+    "kube-controller-manager": kubernetes("cmd/kube-controller-manager"),
+    "kube-scheduler": kubernetes("cmd/kube-scheduler"),
+    "kubelet": kubernetes("cmd/kubelet"),
+    "kube-proxy": kubernetes("cmd/kube-proxy"),
+    "kubectl": kubernetes("cmd/kubectl"),
     "etcd": _etcd("server"),
     "etcdctl": _etcd("etcdctl"),
     "etcdutl": _etcd("etcdutl"),
@@ -90,5 +91,5 @@ RECIPES: dict[str, Recipe] = {
     "cni-portmap": _cni("meta/portmap"),
     "cni-firewall": _cni("meta/firewall"),
     "image-coredns": Recipe(folder="coredns", package="."),
-    "image-agnhost": _kubernetes("test/images/agnhost"),
+    "image-agnhost": kubernetes("test/images/agnhost"),
 }

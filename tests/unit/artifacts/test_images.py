@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from upstream_site import members_of, sha256
 
-from khw.artifacts.images import IMAGES, write_image
+from khw.artifacts.images import IMAGES, Image, write_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,3 +60,15 @@ def test_the_same_program_makes_the_same_bytes(tmp_path: Path) -> None:
 
 def test_pause_does_not_run_as_root(tmp_path: Path) -> None:
     assert b'"User":"65535:65535"' in b"".join(members_of(written(tmp_path, "image-pause")).values())
+
+
+def test_what_a_program_needs_lies_beside_it_and_can_be_run(tmp_path: Path) -> None:
+    program, library = tmp_path / "program", tmp_path / "library"
+    program.write_bytes(b"\x7fELF a program")
+    library.write_bytes(b"a library")
+    image = Image(program="bin/program", entrypoint=("/bin/program",), others={"lib/thing.so": library})
+    write_image(image, program, reference="example.test/a:1", architecture="amd64", to=tmp_path / "image.tar")
+    (layer,) = [content for content in members_of(tmp_path / "image.tar").values() if b"ELF" in content]
+    with tarfile.open(fileobj=io.BytesIO(layer)) as packed:
+        rows = {member.name: oct(member.mode) for member in packed}
+    assert rows == {"bin/program": "0o755", "lib/thing.so": "0o755"}
