@@ -43,7 +43,7 @@ ARCHITECTURE = "amd64"
 BIN = "usr/local/bin"
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd")
 IMAGES = {
-    Role.CONTROLLER: ("image-pause", *CONTROL_PLANE, "kube-proxy"),
+    Role.CONTROLLER: ("image-pause", *CONTROL_PLANE, "kube-proxy", "image-coredns"),  # kubeadm asks for each
     Role.WORKER: ("image-pause", "image-coredns", "image-agnhost", "kube-proxy"),
 }
 XTABLES = Path("/usr/sbin/xtables-nft-multi")
