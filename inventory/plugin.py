@@ -83,7 +83,12 @@ def inventory_of(cluster: Cluster, workspace: Workspace, *, check: bool = False)
                 "netmiko": ConnectionOptions(platform="terminal_server", extras=dict(options)),
                 "khw_agent": ConnectionOptions(
                     platform="terminal_server",
-                    extras={"name": node.name, "unreachable": node.unreachable, **options},
+                    extras={
+                        "name": node.name,
+                        "unreachable": node.unreachable,
+                        "host_keys": list(node.host_keys),
+                        **options,
+                    },
                 ),
             },
         )

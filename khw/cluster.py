@@ -259,4 +259,8 @@ class Cluster:
 
     def node(self, name: str) -> Node:
         """Return the node of this name."""
-        return next(n for n in self.nodes if n.name == name)
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}

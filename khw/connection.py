@@ -8,9 +8,11 @@ exec channel on it. `open_agent` does the same without Nornir. Host keys are nev
 from __future__ import annotations
 
 import logging
+import os
 import random
 import socket
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from khw import interrupt
@@ -18,7 +20,7 @@ from khw.client import Agent, Completed, FileState, Payload, RemoteCommand
 from khw.errors import HostKeyError, KhwError, UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import paramiko
@@ -33,6 +35,7 @@ SLOW_CIPHERS = ("aes128-ctr", "aes192-ctr", "aes256-ctr", "aes128-cbc", "aes192-
 FAST = {"ciphers": list(SLOW_CIPHERS)}
 DEAD_AFTER = 15_000  # milliseconds until the kernel gives up on data that is not acknowledged
 PACKET = 32 << 10
+SSH_PORT = 22
 LAST_WORDS = 2.0  # seconds for the exit status of a process that has closed its output
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # or its tracebacks land on our stderr
@@ -83,7 +86,8 @@ class KhwConnection:
     The Nornir connection plugin "khw_agent": `host.get_connection("khw_agent", config)` returns an `Agent`.
 
     Its options are netmiko's (`key_file`, `alt_key_file`, `conn_timeout` …), and `name`, what errors call the host,
-    and `unreachable`, why there is no use in trying, if its provider knows.
+    `host_keys`, those that it may have (instead of those in `alt_key_file`, which has all hosts': netmiko reads it for
+    each connection), and `unreachable`, why there is no use in trying, if its provider knows.
     """
 
     connection: Agent
@@ -106,6 +110,7 @@ class KhwConnection:
         if reason := options.pop("unreachable", ""):
             raise UnreachableError(str(reason), node=name, hint="khw inventory -o wide shows the machines")
         timeout = float(options.get("conn_timeout", 20.0))
+        keys = options.pop("host_keys", None)
 
         def login(patience: float, algorithms: dict[str, list[str]]) -> paramiko.SSHClient:
             netmiko = Netmiko()
@@ -113,7 +118,8 @@ class KhwConnection:
             strict = {"ssh_strict": True, "disabled_algorithms": algorithms}
             kind = platform if platform and platform != "linux" else "terminal_server"
             arguments = {**options, **limits, **strict}
-            netmiko.open(hostname, username, password, port or 22, kind, arguments, configuration)
+            with _known_hosts(hostname or "", port or 22, keys) as file:
+                netmiko.open(hostname, username, password, port or 22, kind, {**arguments, **file}, configuration)
             client: paramiko.SSHClient = netmiko.connection.remote_conn_pre
             return client
 
@@ -122,6 +128,21 @@ class KhwConnection:
     def close(self) -> None:
         """Close the connection; the agent ends."""
         self.connection.close()
+
+
+@contextmanager
+def _known_hosts(hostname: str, port: int, keys: Sequence[str] | None) -> Iterator[dict[str, Any]]:
+    """Give netmiko's option for a file, on no disk, that has this host's keys and no others; none if none are said."""
+    if keys is None:
+        yield {}
+        return
+    name = hostname if port == SSH_PORT else f"[{hostname}]:{port}"
+    descriptor = os.memfd_create("known_hosts")
+    try:
+        os.write(descriptor, "".join(f"{name} {key}\n" for key in keys).encode())
+        yield {"alt_host_keys": True, "alt_key_file": f"/proc/self/fd/{descriptor}"}
+    finally:
+        os.close(descriptor)
 
 
 def open_agent(  # noqa: PLR0913 - all are what a login takes

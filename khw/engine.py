@@ -20,14 +20,14 @@ from nornir.core.inventory import ConnectionOptions, Host, Hosts
 from nornir.core.plugins.connections import ConnectionPluginRegister
 from nornir.core.task import AggregatedResult, Result
 
-from khw import interrupt
+from khw import bounds, interrupt
 from khw.connection import CONNECTION, KhwConnection
 from khw.errors import KhwError, StepError, UsageError
 from khw.events import Notice, PhaseEnded, RunEnded, RunStarted
 from khw.gates import Board, members_of
 from khw.inventory.plugin import inventory_of
 from khw.phases import GROUND, Phase
-from khw.report import OPERATOR, Report
+from khw.report import OPERATOR, Report, first_bad
 from khw.runner import LaneRunner
 from khw.step import Floor, Step
 from khw.unmade import UnmadeMachine
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from khw.connection import Agent
     from khw.events import Event, Sink
     from khw.operator import Run
+    from khw.report import PhaseResult
 
 MAX_CLOCK_SKEW = 30.0  # seconds; certificates and leases are judged by the nodes' clocks
 
@@ -96,6 +97,8 @@ class Engine:
         )
         self._lock = threading.Lock()
         self._agents: dict[str, Agent] = {}
+        self._kept = 0  # connections of hosts that are through
+        self._ended_phases: dict[str, list[PhaseResult]] = {}
         self._unreachable: dict[str, str] = {}
         self._unmade: frozenset[str] = frozenset()
         self.aggregated: AggregatedResult | None = None  # Nornir's own view, for its own printers
@@ -126,7 +129,7 @@ class Engine:
         self._emit(self._started())
         if not ground or not self._plan.takes(OPERATOR):
             return True
-        self._nornir(_only_operator(), _Lanes({OPERATOR: ground}))
+        self._nornir(_only_operator(), _Lanes({OPERATOR: ground}), 1)
         return self._report.stopped(OPERATOR) is None
 
     def _started(self) -> RunStarted:
@@ -153,8 +156,8 @@ class Engine:
         self._floor.board = Board(members_of((n.name, n.role) for n in cluster.nodes), active)
         self._foresee(cluster)
         inventory = inventory_of(cluster, self._run.workspace, check=self._run.check)
-        inventory.hosts.update(_only_operator().hosts)
-        self._nornir(inventory, _Lanes(lanes))
+        inventory.hosts = _leaders_first(cluster, Hosts({**inventory.hosts, **_only_operator().hosts}))
+        self._nornir(inventory, _Lanes(lanes), bounds.lanes(self._plan.parallel, 1 + len(cluster.controllers)))
 
     def _foresee(self, cluster: Cluster) -> None:
         """In a plan, take the machines as made that this run would make; if none is there, whatever is selected."""
@@ -167,9 +170,10 @@ class Engine:
         self._emit(Notice(OPERATOR, f"planned from the cluster file, not made yet: {', '.join(sorted(missing))}{hint}"))
         self._emit(Notice(OPERATOR, "external addresses are not known yet: what names them may change once more"))
 
-    def _nornir(self, inventory: Inventory, lanes: _Lanes) -> None:
+    def _nornir(self, inventory: Inventory, lanes: _Lanes, at_once: int) -> None:
         """Walk these lanes as one Nornir run."""
-        nornir = _nornir_over(inventory, {host for host, phases in lanes.phases.items() if phases})
+        bounds.make_room(at_once + bounds.KEPT)
+        nornir = _nornir_over(inventory, {host for host, phases in lanes.phases.items() if phases}, at_once)
         result = nornir.run(task=self._walk, name="khw run", lanes=lanes)
         if self.aggregated is None:
             self.aggregated = result
@@ -186,24 +190,39 @@ class Engine:
             except NornirSubTaskError:
                 self._give_up(host, lanes.phases[host])
                 break
-        mine = self._report.hosts.get(host, [])
+        self._let_go(task.host)
+        mine = self._ended_phases.get(host, [])
         return Result(
             host=task.host, changed=any(r.changed for r in mine), failed=any(not r.outcome.good for r in mine)
         )
 
     def _give_up(self, host: str, phases: Iterable[Phase]) -> None:
         """Tell who waits for this host that none of its phases that are left will come."""
-        stopped = self._report.stopped(host)
+        stopped = first_bad(self._ended_phases.get(host, ()))
         if stopped is not None:
             names = [phase.name for phase in phases]
             for name in names[names.index(stopped.phase) + 1 :]:
                 self._floor.board.record(host, name, stopped.outcome)
+
+    def _let_go(self, host: Host) -> None:
+        """Close the connection of a host that is through, unless it is one of the few that are kept."""
+        with self._lock:
+            agent = self._agents.get(host.name)
+            if agent is None:
+                return
+            if self._kept < bounds.KEPT:
+                self._kept += 1
+                return
+            del self._agents[host.name]
+            self._count(agent)
+        host.close_connection(CONNECTION)
 
     def _step(self, task: Task, phase: Phase) -> Result:
         """One phase on one host, as a Nornir subtask."""
         result = Step(self._floor, task.host.name, phase, lambda: self._agent(task.host, task.nornir)).take()
         with self._lock:
             self._report.results.append(result)
+            self._ended_phases.setdefault(result.host, []).append(result)
         if phase.through and result.outcome.good and result.host != OPERATOR and not self._run.check:
             phase.through(self._run)
         self._floor.board.record(result.host, result.phase, result.outcome)
@@ -255,9 +274,12 @@ class Engine:
 
     def _close(self) -> None:
         for agent in self._agents.values():
-            self._report.round_trips += agent.round_trips
-            self._report.bytes_sent += agent.bytes_sent
+            self._count(agent)
             agent.close()
+
+    def _count(self, agent: Agent) -> None:
+        self._report.round_trips += agent.round_trips
+        self._report.bytes_sent += agent.bytes_sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,18 +302,25 @@ def connect(run: Run, nodes: Iterable[Node]) -> tuple[dict[str, Agent], dict[str
             unreachable[task.host.name] = error.message
         return Result(host=task.host)
 
-    _nornir_over(inventory_of(run.cluster, run.workspace), wanted).run(task=open_one)
+    bounds.make_room(len(wanted))
+    _nornir_over(inventory_of(run.cluster, run.workspace), wanted, bounds.LOGINS).run(task=open_one)
     return agents, unreachable
 
 
-def _nornir_over(inventory: Inventory, wanted: set[str]) -> Nornir:
+def _leaders_first(cluster: Cluster, hosts: Hosts) -> Hosts:
+    """Return the hosts with those first that others wait for: they are the first to have a lane."""
+    leaders = (OPERATOR, *(node.name for node in cluster.controllers))
+    return Hosts({**{name: hosts[name] for name in leaders if name in hosts}, **hosts})
+
+
+def _nornir_over(inventory: Inventory, wanted: set[str], lanes: int) -> Nornir:
     """Return a Nornir of these hosts of the inventory, quiet, with our runner and our connection."""
     _quiet_nornir()
     ConnectionPluginRegister.auto_register()
     if CONNECTION not in ConnectionPluginRegister.available:
         ConnectionPluginRegister.register(CONNECTION, KhwConnection)
     inventory.hosts = Hosts({name: host for name, host in inventory.hosts.items() if name in wanted})
-    return Nornir(inventory=inventory, runner=LaneRunner())
+    return Nornir(inventory=inventory, runner=LaneRunner(lanes))
 
 
 def _only_operator() -> Inventory:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from khw.cluster import Role
 
 
+ANY_NEWS = ""  # whatever ends, anywhere, and turns that are given back
+
+
 class Quorum(StrEnum):
     """How many hosts of a role must be through."""
 
@@ -68,23 +71,26 @@ class Board:
     active: frozenset[tuple[str, str]]
     _ended: dict[tuple[str, str], Outcome] = field(default_factory=dict)
     _claims: dict[str, str] = field(default_factory=dict)
-    _changed: threading.Condition = field(default_factory=threading.Condition)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _waiters: dict[str, threading.Condition] = field(default_factory=dict)  # by phase: who waits is woken by that alone
     _cancelled: bool = False
     _turn: str = ""  # the controller that is being disturbed
 
     def record(self, host: str, phase: str, outcome: Outcome) -> None:
         """Write down how a phase ended on a host, and wake who waits for it."""
-        with self._changed:
+        with self._lock:
             self._ended[host, phase] = outcome
             if self._claims.get(phase) == host and not outcome.good:
                 del self._claims[phase]
-            self._changed.notify_all()
+            self._about(phase).notify_all()
+            self._about(ANY_NEWS).notify_all()
 
     def cancel(self) -> None:
         """Open no gate any more: every waiting host ends as cancelled."""
-        with self._changed:
+        with self._lock:
             self._cancelled = True
-            self._changed.notify_all()
+            for waiters in self._waiters.values():
+                waiters.notify_all()
 
     @property
     def cancelled(self) -> bool:
@@ -93,16 +99,16 @@ class Board:
 
     def closed(self, needs: Iterable[Need]) -> str:
         """Return what the first need that is not met waits for, or ''."""
-        with self._changed:
+        with self._lock:
             return next((reason for need in needs if (reason := self._missing(need))), "")
 
     def wait(self, needs: Iterable[Need]) -> None:
         """Wait until all needs are met; raise `Blocked` when one of them can no longer be, `Cancelled` on Ctrl-C."""
-        with self._changed:
+        with self._lock:
             for need in needs:
                 while self._missing(need):
                     self._raise_if_cancelled()
-                    self._changed.wait()
+                    self._about(need.phase).wait()
             self._raise_if_cancelled()
 
     def claim(self, host: str, phase: str) -> str:
@@ -111,35 +117,40 @@ class Board:
 
         Where another host has it, wait until that one is through: if it fails, this one may take over.
         """
-        with self._changed:
+        with self._lock:
             while True:
                 self._raise_if_cancelled()
                 owner = self._claims.setdefault(phase, host)
                 if owner == host or self._ended.get((owner, phase), Outcome.CANCELLED).good:
                     return owner
-                self._changed.wait()
+                self._about(phase).wait()
 
     def take_turn(self, host: str) -> None:
         """Wait until nobody else has the turn, and take it."""
-        with self._changed:
+        with self._lock:
             while self._turn:
                 self._raise_if_cancelled()
-                self._changed.wait()
+                self._about(ANY_NEWS).wait()
             self._raise_if_cancelled()
             self._turn = host
 
     def end_turn(self, host: str) -> None:
         """Give the turn back, if this host has it."""
-        with self._changed:
+        with self._lock:
             if self._turn == host:
                 self._turn = ""
-                self._changed.notify_all()
+                self._about(ANY_NEWS).notify_all()
 
     def pause(self, seconds: float) -> None:
         """Wait until a host gets on, for so long at most."""
-        with self._changed:
+        with self._lock:
             self._raise_if_cancelled()
-            self._changed.wait(seconds)
+            self._about(ANY_NEWS).wait(seconds)
+
+    def _about(self, phase: str) -> threading.Condition:
+        if phase not in self._waiters:
+            self._waiters[phase] = threading.Condition(self._lock)
+        return self._waiters[phase]
 
     def _raise_if_cancelled(self) -> None:
         if self._cancelled:
@@ -162,7 +173,7 @@ class Board:
 
 def members_of(hosts: Iterable[tuple[str, Role]]) -> dict[Role | None, tuple[str, ...]]:
     """Return the hosts by role, with the operator's side under None."""
-    table: dict[Role | None, tuple[str, ...]] = {None: (OPERATOR,)}
+    table: dict[Role | None, list[str]] = {None: [OPERATOR]}
     for name, role in hosts:
-        table[role] = (*table.get(role, ()), name)
-    return table
+        table.setdefault(role, []).append(name)
+    return {role: tuple(names) for role, names in table.items()}

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from khw.checks import Status
 from khw.events import Notice, PhaseEnded, PhaseWaits, RunStarted
-from khw.report import OPERATOR, Outcome
+from khw.report import OPERATOR, Outcome, first_bad
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -112,7 +112,7 @@ def report(result: Report) -> None:
     """Print a run: a row a host, then what went wrong and the way out, then what it took."""
     rows = []
     for host, results in result.hosts.items():
-        stopped = result.stopped(host)
+        stopped = first_bad(results)
         changed = sum(r.changed for r in results)
         unchanged = sum(len(r.changes) for r in results) - changed
         last = stopped or results[-1]
@@ -131,8 +131,8 @@ def report(result: Report) -> None:
         rows,
     )
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    for host in result.hosts:
-        if (stopped := result.stopped(host)) and stopped.error:
+    for host, results in result.hosts.items():
+        if (stopped := first_bad(results)) and stopped.error:
             errors.print(Text(f"\n{host}: {stopped.phase}: {stopped.error.message}", style="red"))
             evidence = getattr(stopped.error, "evidence", "")
             for text in (evidence, stopped.error.hint):

@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from khw.changes import Change
     from khw.errors import KhwError
 
@@ -68,6 +70,11 @@ class PhaseResult:
         }
 
 
+def first_bad(results: Iterable[PhaseResult]) -> PhaseResult | None:
+    """Return the result that stopped a host, of the results of this host."""
+    return next((result for result in results if not result.outcome.good), None)
+
+
 @dataclass(slots=True)
 class Report:
     """The results of a run, gathered per host."""
@@ -90,7 +97,7 @@ class Report:
 
     def stopped(self, host: str) -> PhaseResult | None:
         """Return the result that stopped this host, if one did."""
-        return next((r for r in self.hosts.get(host, ()) if not r.outcome.good), None)
+        return first_bad(result for result in self.results if result.host == host)
 
     @property
     def changed(self) -> int:

@@ -24,6 +24,7 @@ Ranked: TypeAlias = tuple[int, CheckResult]
 
 NODE_SECONDS = 60.0
 REACHABLE = "reachable"
+AT_ONCE = 64  # nodes
 
 
 def run_checks(context: Context, checks: Sequence[Check]) -> list[CheckResult]:
@@ -39,11 +40,11 @@ def run_checks(context: Context, checks: Sequence[Check]) -> list[CheckResult]:
     nodes = [node for node in context.cluster.nodes if node.name in context.agents] if node_checks else []
     suspects = set(context.unreachable)
     door = _Door(any(check.opens for _, check in cluster_checks))
-    with ThreadPoolExecutor(max(4, len(nodes) + 2)) as pool:
-        jobs = [pool.submit(_ask_node, context, node, node_checks, suspects) for node in nodes]
-        jobs.append(pool.submit(_ask_cluster, context, cluster_checks, door))
+    with ThreadPoolExecutor(min(AT_ONCE, len(nodes)) + 2) as pool:
+        jobs = [pool.submit(_ask_cluster, context, cluster_checks, door)]
         if pod_checks:
             jobs.append(pool.submit(_ask_pods, context, pod_checks, suspects, door))
+        jobs += [pool.submit(_ask_node, context, node, node_checks, suspects) for node in nodes]
         found = [row for job in jobs for row in job.result()]
     order = {node.name: position for position, node in enumerate(context.cluster.nodes)}
     found.sort(key=lambda row: (row[0], order.get(row[1].node, -1)))
