@@ -213,10 +213,16 @@ def _static_pod_cidr(
         return
     if not pod_cidr.subnet_of(spec.network.cluster_cidr):
         yield place, f"pod_cidr {pod_cidr} of {name} is outside cluster_cidr {spec.network.cluster_cidr}"
-    for other, owner in taken.items():
-        if pod_cidr.overlaps(other):
-            yield place, f"pod_cidr {pod_cidr} of {name} overlaps {other} of {owner}"
+    for other in _overlapping(pod_cidr, taken):
+        yield place, f"pod_cidr {pod_cidr} of {name} overlaps {other} of {taken[other]}"
     taken[pod_cidr] = name
+
+
+def _overlapping(wanted: IPv4Network, taken: dict[IPv4Network, str]) -> list[IPv4Network]:
+    """Return those that overlap; ranges of one size do only if they are the same, which is quickly seen."""
+    if all(other.prefixlen == wanted.prefixlen for other in taken):
+        return [wanted] if wanted in taken else []
+    return [other for other in taken if wanted.overlaps(other)]
 
 
 def _host_keys(name: str, keys: tuple[str, ...], place: tuple[int | str, ...]) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,8 +55,7 @@ def crowd(root: Path, hosts: int) -> Iterator[Village]:
     front = (str(binary), "-hosts", str(hosts), "-authorized", str(public), "-agents", str(socket))
     with subprocess.Popen(agents, cwd=PROJECT) as second, subprocess.Popen(front, stdout=-1, text=True) as first:
         try:
-            assert first.stdout is not None
-            rows = [first.stdout.readline().split() for _ in range(hosts)]
+            rows = [line.split() for line in islice(first.stdout or (), hosts)]
             yield Village(_cluster_file(root, rows), first.pid, second.pid)
         finally:
             first.terminate()

@@ -51,8 +51,8 @@ def watch(command: Sequence[str], directory: Path) -> Watched:
                 process.kill()
             with suppress(OSError, StopIteration):
                 memory = _peak(process.pid)
-                threads = max(threads, len(os.listdir(f"/proc/{process.pid}/task")))
-                descriptors = max(descriptors, len(os.listdir(f"/proc/{process.pid}/fd")))
+                threads = max(threads, _count(process.pid, "task"))
+                descriptors = max(descriptors, _count(process.pid, "fd"))
             time.sleep(LOOK)
         seconds = time.monotonic() - began
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -72,3 +72,7 @@ def _peak(process: int) -> int:
     """Return the most bytes that were resident (the children's would be in `ru_maxrss`, too)."""
     status = Path(f"/proc/{process}/status").read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM:"))
+
+
+def _count(process: int, what: str) -> int:
+    return sum(1 for _ in Path(f"/proc/{process}/{what}").iterdir())

@@ -84,6 +84,29 @@ def test_nornir_gets_an_agent_through_netmiko(tmp_path: Path) -> None:
         connection.close()
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_host_is_held_to_its_own_keys_whatever_the_file_of_all_says(tmp_path: Path, *, known: bool) -> None:
+    with SshServer(tmp_path) as server:
+        key = server.host_key if known else paramiko.ECDSAKey.generate()
+        connection = KhwConnection()
+        extras = {
+            "use_keys": True,
+            "key_file": str(server.private_key),
+            "allow_agent": False,
+            "system_host_keys": False,
+            "alt_host_keys": True,
+            "alt_key_file": str(server.known_hosts),
+            "host_keys": [f"{key.get_name()} {key.get_base64()}"],
+            "conn_timeout": 10,
+        }
+        if known:
+            connection.open("127.0.0.1", "khw", None, server.port, "linux", extras)
+            connection.close()
+            return
+        with pytest.raises(HostKeyError, match="has changed"):
+            connection.open("127.0.0.1", "khw", None, server.port, "linux", extras)
+
+
 def test_a_changed_host_key_stops_it_with_both_fingerprints(tmp_path: Path) -> None:
     with SshServer(tmp_path) as server:
         other = paramiko.ECDSAKey.generate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import pytest
 from fakes import cluster
 
+from khw import bounds
 from khw import phases as table
 from khw.changes import Action, Change
 from khw.cluster import Facts, Role, Spec
@@ -92,9 +94,12 @@ class World:
     skew: float = 0
     did: list[tuple[str, str]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    spec: Spec = field(default_factory=Spec)
+    lanes: set[int] = field(default_factory=set)  # the threads that were at work
+    closed: list[str] = field(default_factory=list)
 
     def run(self, **plan: Any) -> Report:
-        it = cluster(Spec())
+        it = cluster(self.spec)
         provider = SimpleNamespace(discover=lambda: it)
         workspace = Workspace.beside(self.folder / "khw.yaml", "test")
         run = Run(spec=it.spec, workspace=workspace, provider=cast("Any", provider), store=cast("Any", None))
@@ -104,6 +109,7 @@ class World:
     def converge(self, _agent: Any, resources: Any, _store: Any, **options: Any) -> None:
         ((phase, host),) = resources
         self.did.append((phase, host))
+        self.lanes.add(threading.get_ident())
         if error := self.trouble.get((phase, host)):
             raise error
         options["on_change"](Change(resource=phase, action=Action.CREATED))
@@ -130,6 +136,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         return connections[host.name]
 
     monkeypatch.setattr("nornir.core.inventory.Host.get_connection", get_connection)
+    monkeypatch.setattr(
+        "nornir.core.inventory.Host.close_connection", lambda host, _name: it.closed.append(host.name), raising=True
+    )
     return it
 
 
@@ -192,6 +201,26 @@ def test_two_lost_controllers_of_three_block_with_the_reason(world: World) -> No
 
 def test_one_place_at_work_is_enough(world: World) -> None:
     assert world.run(parallel=1).exit_code == 0
+
+
+def test_more_hosts_than_lanes_come_to_their_end_in_no_more_lanes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "LANES_A_PLACE", 1)
+    monkeypatch.setattr(bounds, "KEPT", 2)
+    world.spec = Spec(workers=Spec().workers.model_copy(update={"count": 40}))
+    report = world.run(parallel=1)
+    assert report.exit_code == 0
+    assert len(report.hosts) == 44
+    assert len(world.lanes) <= 5, "the operator's, three controllers', and one for all workers"
+    assert len(world.closed) == 41, "two connections are kept"
+    assert report.round_trips == 43, "those of closed ones are counted, too"
+
+
+def test_no_host_waits_for_one_that_may_have_no_lane() -> None:
+    waits = {need.role for phase in table.PHASES if Role.WORKER in phase.roles for need in phase.needs}
+    settles = {need.role for phase in table.PHASES if Role.WORKER in phase.roles for need in phase.settle_needs}
+    assert Role.WORKER not in waits | settles, "workers may outnumber the lanes (khw.bounds)"
 
 
 def test_a_limit_touches_nobody_else_and_takes_the_rest_as_done(world: World) -> None:

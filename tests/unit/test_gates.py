@@ -88,3 +88,29 @@ def test_once_per_cluster_work_is_taken_over_when_its_owner_fails() -> None:
     it.claim("controller-1", "rbac")
     it.record("controller-1", "rbac", Outcome.FAILED)
     assert it.claim("controller-0", "rbac") == "controller-0"
+
+
+def test_who_waits_for_one_phase_is_not_woken_by_another() -> None:
+    it = board(*ETCD, ("controller-0", "rbac"))
+    looked: list[str] = []
+    waits = threading.Event()
+
+    missing = it._missing
+
+    def counted(need: Need) -> str:
+        looked.append(need.phase)
+        reason = missing(need)
+        waits.set()
+        return reason
+
+    it._missing = counted  # type: ignore[method-assign]
+    thread = threading.Thread(target=it.wait, args=([MAJORITY],))
+    thread.start()
+    waits.wait(5)
+    it.record("controller-0", "rbac", Outcome.OK)
+    it.record("controller-1", "rbac", Outcome.OK)
+    it.record("controller-0", "etcd", Outcome.OK)
+    it.record("controller-1", "etcd", Outcome.OK)
+    thread.join(5)
+    assert not thread.is_alive()
+    assert len(looked) <= 3, "once before, and once for each of etcd's two"
