@@ -1,9 +1,10 @@
 """
-The benchmark's command line: `python -m benchmarks all|micro|chapters|far|page|clean`.
+The benchmark's command line: `python -m benchmarks all|micro|chapters|far|crowd|page|clean`.
 
     micro       fifty steps that change nothing, at each distance
     chapters    fresh installs with the machines near; each is then run again and repaired, at each distance
     far         fresh installs at each distance but the near one
+    crowd       a thousand machines asked, and what that takes of the operator's (no lab; root)
     page        docs/benchmarks.md, from the samples that there are
     clean       the lab is gone
 
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 from benchmarks import chapters, micro, page, samples
 from benchmarks.chapters import Distances
 from benchmarks.clock import CaseFailedError, measure
+from benchmarks.crowd import measuring
 from benchmarks.distance import far_away
 from benchmarks.ground import PROJECT, Ground, prepare_peers
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 ROOT = PROJECT / "build" / "bench"
 PAGE = PROJECT / "docs" / "benchmarks.md"
-ALL = ("micro", "chapters", "far", "page", "clean")
+ALL = ("micro", "chapters", "far", "crowd", "page", "clean")
 
 
 def main() -> int:
@@ -41,6 +43,7 @@ def main() -> int:
         "micro": lambda: _micro(ground, options),
         "chapters": lambda: _chapters(ground, options, [Distances(0, options.distance)]),
         "far": lambda: _chapters(ground, options, [Distances(far, ()) for far in options.distance if far]),
+        "crowd": lambda: _crowd(ground, options),
         "page": lambda: _page(ground),
         "clean": lambda: _clean(ground),
     }
@@ -52,6 +55,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("what", choices=("all", *ALL))
     parser.add_argument("--runs", type=int, default=3, help="rounds of each measurement (default 3)")
     parser.add_argument("--distance", type=int, nargs="*", default=[0, 50, 150], help="round trips in ms (0 50 150)")
+    parser.add_argument("--hosts", type=int, default=1000, help="machines of the crowd (default 1000)")
     parser.add_argument("--only", nargs="*", default=[], help="only contestants whose name has one of these in it")
     return parser.parse_args()
 
@@ -108,6 +112,11 @@ def _chapters(ground: Ground, options: argparse.Namespace, plans: list[Distances
                     sys.stderr.write(f"{contestant.name}: {error}\n")
                     failed = 1
     return failed
+
+
+def _crowd(ground: Ground, options: argparse.Namespace) -> int:
+    measuring.measure(ground.root, options.runs, options.hosts)
+    return 0
 
 
 def _page(ground: Ground) -> int:

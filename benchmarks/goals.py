@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks import chapters, micro
+from benchmarks.crowd import measuring
 from benchmarks.ratios import ratios, seconds_of
 
 if TYPE_CHECKING:
@@ -48,4 +49,5 @@ GOALS = (
     Goal("4 times as pyinfra", micro.MICRO, micro.PYINFRA, least=4),
     Goal("`khw run` without a change: below 2 s near", chapters.WHOLE, "khw", below=2),
     Goal("and below 4 s at 150 ms", chapters.WHOLE, "khw", round_trip=150, below=4),
+    Goal("a thousand machines probed: below 30 s", measuring.CROWD, measuring.KHW, below=30),
 )

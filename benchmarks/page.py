@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import chapters, micro
+from benchmarks.crowd import measuring
 from benchmarks.goals import GOALS
 from benchmarks.ratios import ratios, seconds_of
 from khw import __version__
@@ -39,6 +40,7 @@ TITLES = {
     chapters.REPAIR: "One failed worker (its kubelet's unit is gone), put right by a run on that host",
     chapters.WHOLE: "`khw run`, all chapters, nothing to change: every host probed, machines and cluster objects asked",
     micro.MICRO: "Fifty steps that change nothing, on six hosts",
+    measuring.CROWD: "A thousand machines (khw's agent behind real SSH, on this machine): every kubeconfig looked at",
 }
 
 TAIL = """\

@@ -33,6 +33,8 @@ def serve(path: str, directory: Path) -> None:
         listener.listen(4096)
         gc.collect()
         gc.freeze()
+        sys.stdout.write("listening\n")
+        sys.stdout.flush()
         while True:
             connection, _ = listener.accept()
             if os.fork() == 0:

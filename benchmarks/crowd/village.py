@@ -53,8 +53,12 @@ def crowd(root: Path, hosts: int) -> Iterator[Village]:
     binary, socket = _built(root), root / "agents"
     agents = (sys.executable, "-m", "benchmarks.crowd.agents", str(socket), str(root / "machines"))
     front = (str(binary), "-hosts", str(hosts), "-authorized", str(public), "-agents", str(socket))
-    with subprocess.Popen(agents, cwd=PROJECT) as second, subprocess.Popen(front, stdout=-1, text=True) as first:
+    with (
+        subprocess.Popen(agents, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as second,
+        subprocess.Popen(front, stdout=subprocess.PIPE, text=True) as first,
+    ):
         try:
+            next(iter(second.stdout or ()))  # it says when it listens; the front does when all machines do
             rows = [line.split() for line in islice(first.stdout or (), hosts)]
             yield Village(_cluster_file(root, rows), first.pid, second.pid)
         finally:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.ground import PROJECT
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -41,7 +43,7 @@ def watch(command: Sequence[str], directory: Path) -> Watched:
     with (
         (directory / "crowd.log").open("wb") as log,
         (directory / "crowd.out").open("w+b") as out,
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=log) as process,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=log, cwd=PROJECT) as process,
     ):
         while True:
             ended, status, usage = os.wait4(process.pid, os.WNOHANG)
