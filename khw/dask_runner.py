@@ -143,10 +143,11 @@ class _Spread:
         for future in list(waiting):
             future.add_done_callback(self._ended.put)
         while waiting and not interrupt.overdue():
+            self._pass_on_presses()
             try:
                 future = self._ended.get(timeout=POLL)
             except queue.Empty:
-                self._pass_on_presses()
+                self._told = 0  # once more: a worker may have come late
                 continue
             host = waiting.pop(future)
             if (multi := self._result(future, host)) is not None:
@@ -169,10 +170,9 @@ class _Spread:
         return None if packed is None else shard.results(packed, host)
 
     def _pass_on_presses(self) -> None:
-        """Tell every worker, again and again: one may have come late."""
         presses = 2 if interrupt.ended() else int(interrupt.pressed())
-        if presses:
-            self._client.run(shard.end if presses > 1 else shard.stop, self._run, wait=presses > self._told)
+        if presses > self._told:
+            self._client.run(shard.end if presses > 1 else shard.stop, self._run)
             self._told = presses
 
 

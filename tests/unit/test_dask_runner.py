@@ -243,3 +243,15 @@ def test_the_second_interrupt_closes_the_connections_of_what_runs(client: Client
     results = it.run(task=work, folder=str(tmp_path))
     thread.join()
     assert {name: multi[0].result for name, multi in results.items()} == {"h0": "closed", "h1": "closed"}
+
+
+def test_a_host_whose_process_dies_has_failed_and_is_not_run_again(client: Client, tmp_path: Path) -> None:
+    def work(task: Task, folder: str) -> None:
+        with Path(folder, task.host.name).open("a") as file:
+            file.write("ran;")
+        os._exit(1)
+
+    results = nornir(client, 1).run(task=work, folder=str(tmp_path))
+    assert results["h0"].failed
+    assert "worker" in str(results["h0"][0].exception)
+    assert (tmp_path / "h0").read_text() == "ran;"
