@@ -8,12 +8,12 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 from khw.errors import LabError, UsageError
+from khw.lab.api.faults import PATH
 from khw.lab.lab import endpoint_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PATH = "/lab/v1/faults"
 SECONDS = 10.0
 
 

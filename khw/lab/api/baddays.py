@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from khw.lab.api.faults import PATH
 from khw.lab.api.problems import ApiError, invalid
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from khw.lab.api.faults import Fault, Faults
-
-PATH = "/lab/v1/faults"
 
 _REGIONAL = {"healthChecks": "regionHealthChecks", "backendServices": "regionBackendServices"}
 _VERBS = {"POST": "insert", "DELETE": "delete", "GET": "get"}

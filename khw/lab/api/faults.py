@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from khw.lab.state import Entry
 
 Json = dict[str, Any]
+PATH = "/lab/v1/faults"  # where they are asked for, beside the Compute API
+
 Place: TypeAlias = Literal["request", "operation", "machine", "lists"]
 
 
