@@ -10,14 +10,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from google.cloud import compute_v1
-
 from khw.changes import Action, Change
 from khw.cluster import Role
 from khw.errors import DiffersError
 from khw.inventory.gcp_compute import firewall
 from khw.inventory.gcp_errors import explained
 from khw.inventory.gcp_kinds import BACKEND, FORWARDING_RULE, GROUP, HEALTH_CHECK, INSTANCE, NETWORK
+from khw.inventory.gcp_library import compute_v1
 from khw.inventory.gcp_operations import begin, finish, last
 from khw.inventory.gcp_wanted import Wanted, ensure, mark
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import google.auth
 from google.api_core import exceptions as refusals
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import compute_v1
 
 from khw.inventory.gcp_errors import explain, explained, is_project_missing
 from khw.inventory.gcp_kinds import INSTANCE, Kind
+from khw.inventory.gcp_library import compute_v1
 from khw.inventory.gcp_patience import Patience
 
 if TYPE_CHECKING:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from google.cloud import compute_v1
-
 from khw.cluster import Role
 from khw.inventory.gcp_kinds import ADDRESS, FIREWALL, INSTANCE, NETWORK, SUBNET
+from khw.inventory.gcp_library import compute_v1
 from khw.inventory.gcp_operations import last
 from khw.inventory.gcp_wanted import Wanted, mark
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests.exceptions
 from google.api_core import exceptions as refusals
-from google.cloud import compute_v1
 
 from khw.errors import OperationError, ProviderError
 from khw.inventory.gcp_errors import MORE_QUOTA, explain, explained, spoken
+from khw.inventory.gcp_library import compute_v1
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
