@@ -8,6 +8,7 @@ Exit codes: 0 ok · 1 error, or changes pending with --check --exit-code · 2 us
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from khw.session import Session
+
+# Objects made before the garbage collector looks: with Python's 700 it looks at all modules again and again while they
+# are imported (docs/decisions/0022-start-up.md).
+COLLECT_AFTER = 50_000
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -61,6 +66,7 @@ class _Group(click.Group):
 @click.pass_context
 def main(ctx: click.Context, file: Path) -> None:
     """Kubernetes The Hard Way, automated: real machines, every file and flag in the open."""
+    gc.set_threshold(COLLECT_AFTER)
     ctx.obj = file
 
 

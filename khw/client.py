@@ -114,6 +114,7 @@ class Agent:
         self.round_trips = 0
         self.bytes_sent = 0
         self.facts = Facts()
+        self.skew = 0.0  # seconds that the node's clock was ahead of ours when the agent started
         self.run_id = ""  # of the run that this is part of: the node's lock names it
         self._channel = channel
         self._buffer = bytearray()
@@ -230,6 +231,7 @@ class Agent:
                 hint="does the login's shell print something when it starts? It must not, for commands",
             ) from None
         self.facts = Facts(**end["facts"])
+        self.skew = self.facts.clock - time.time()
 
     def _converse(
         self,

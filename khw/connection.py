@@ -87,7 +87,8 @@ class KhwConnection:
 
     Its options are netmiko's (`key_file`, `alt_key_file`, `conn_timeout` …), and `name`, what errors call the host,
     `host_keys`, those that it may have (instead of those in `alt_key_file`, which has all hosts': netmiko reads it for
-    each connection), and `unreachable`, why there is no use in trying, if its provider knows.
+    each connection), `unreachable`, why there is no use in trying, if its provider knows, and `early`, which returns
+    the agent of a login that was begun already (khw.early), or None.
     """
 
     connection: Agent
@@ -103,16 +104,19 @@ class KhwConnection:
         configuration: Config | None = None,
     ) -> None:
         """Open the connection and start the agent."""
-        from nornir_netmiko.connections import Netmiko
-
         options = dict(extras or {})
         name = options.pop("name", None) or hostname or ""
         if reason := options.pop("unreachable", ""):
             raise UnreachableError(str(reason), node=name, hint="khw inventory -o wide shows the machines")
+        if (early := options.pop("early", None)) and (agent := early()):
+            self.connection = agent
+            return
         timeout = float(options.get("conn_timeout", 20.0))
         keys = options.pop("host_keys", None)
 
         def login(patience: float, algorithms: dict[str, list[str]]) -> paramiko.SSHClient:
+            from nornir_netmiko.connections import Netmiko
+
             netmiko = Netmiko()
             limits = dict.fromkeys(("conn_timeout", "auth_timeout", "banner_timeout"), patience)
             strict = {"ssh_strict": True, "disabled_algorithms": algorithms}

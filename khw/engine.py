@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nornir.core import Nornir
@@ -22,6 +23,7 @@ from nornir.core.task import AggregatedResult, Result
 
 from khw import bounds, interrupt
 from khw.connection import CONNECTION, KhwConnection
+from khw.early import EarlyLogins, remember
 from khw.errors import KhwError, StepError, UsageError
 from khw.events import Notice, PhaseEnded, RunEnded, RunStarted
 from khw.gates import Board, members_of
@@ -101,6 +103,7 @@ class Engine:
         self._ended_phases: dict[str, list[PhaseResult]] = {}
         self._unreachable: dict[str, str] = {}
         self._unmade: frozenset[str] = frozenset()
+        self._early = EarlyLogins()
         self.aggregated: AggregatedResult | None = None  # Nornir's own view, for its own printers
         run.agents = self._reach
         run.notice = lambda text: self._emit(Notice(OPERATOR, text))
@@ -109,6 +112,7 @@ class Engine:
         """Run the plan to its end; errors of hosts are in the report, not raised."""
         with interrupt.listening(self._interrupted), interrupt.ends_by(self._end):
             try:
+                self._begin_logins()
                 if self._lay_ground() and not interrupt.pressed():
                     self._walk_all()
             except BaseException as error:
@@ -118,6 +122,13 @@ class Engine:
             self._report.interrupted = interrupt.pressed()
             self._ended(self._report.exit_code)
         return self._report
+
+    def _begin_logins(self) -> None:
+        """Log in to the machines of the last run, while the cloud is asked for those of this one."""
+        spec = self._run.spec
+        if spec.provider == "gcp":
+            walked = {p.name for p in spec.planned if any(x.task for x in self._plan.phases_of(p.name, p.role))}
+            self._early.begin(spec, self._run.workspace, filter(self._plan.takes, walked))
 
     def _ended(self, exit_code: int, error: str = "") -> None:
         self._close()
@@ -156,6 +167,11 @@ class Engine:
         self._floor.board = Board(members_of((n.name, n.role) for n in cluster.nodes), active)
         self._foresee(cluster)
         inventory = inventory_of(cluster, self._run.workspace, check=self._run.check)
+        if not self._run.check:
+            remember(self._run.workspace, cluster.nodes)
+        for node in cluster.nodes:
+            options = inventory.hosts[node.name].connection_options[CONNECTION]
+            options.extras = {**(options.extras or {}), "early": partial(self._early.take, node)}
         inventory.hosts = _leaders_first(cluster, Hosts({**inventory.hosts, **_only_operator().hosts}))
         self._nornir(inventory, _Lanes(lanes), bounds.lanes(self._plan.parallel, 1 + len(cluster.controllers)))
 
@@ -246,7 +262,7 @@ class Engine:
         if host.name not in self._agents:
             agent.run_id = self._report.run_id
             self._agents[host.name] = agent
-            _require_clock(host.name, agent.facts.clock)
+            _require_clock(host.name, agent.skew)
         return agent
 
     def _reach(self) -> tuple[Mapping[str, Agent], Mapping[str, str]]:
@@ -268,11 +284,13 @@ class Engine:
 
     def _end(self) -> None:
         """End at once what runs on nodes and what is waited for in the cloud."""
+        self._early.close()
         for agent in list(self._agents.values()):
             agent.kill()
         self._run.provider.stop()
 
     def _close(self) -> None:
+        self._early.close()
         for agent in self._agents.values():
             self._count(agent)
             agent.close()
@@ -346,8 +364,7 @@ def _require_known(limit: frozenset[str] | None, cluster: Cluster) -> None:
         raise UsageError(msg, hint="hosts: " + ", ".join(n.name for n in cluster.nodes))
 
 
-def _require_clock(host: str, seen: float) -> None:
-    skew = seen - time.time()
+def _require_clock(host: str, skew: float) -> None:
     if abs(skew) > MAX_CLOCK_SKEW:
         msg = f"its clock is {skew:+.0f} s off ours; expected at most {MAX_CLOCK_SKEW:.0f} s"
         raise StepError(msg, node=host, hint="set up time synchronisation on the node (timedatectl)")

@@ -128,6 +128,7 @@ def etcd_lives(run: Run) -> None:
 def give_up(workspace: Workspace) -> None:
     """Chapter 14, with nothing left: the next run may make a new cluster."""
     workspace.issued.unlink(missing_ok=True)
+    workspace.machines.unlink(missing_ok=True)
     allow_bootstrap(workspace)
 
 

@@ -54,6 +54,11 @@ class Workspace:
         return self.root / "known_hosts"
 
     @property
+    def machines(self) -> Path:
+        """Where the machines were at the last run: its successor's logins begin there (khw.early)."""
+        return self.root / "machines.json"
+
+    @property
     def runs(self) -> Path:
         """The journals, one file a run."""
         return self.root / "runs"

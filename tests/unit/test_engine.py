@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -119,9 +118,7 @@ class World:
     def agent(self, host: Any) -> Any:
         if host.name in self.unreachable:
             raise UnreachableError("no answer", node=host.name)
-        return SimpleNamespace(
-            facts=Facts(clock=time.time() + self.skew), round_trips=1, bytes_sent=2, close=lambda: None
-        )
+        return SimpleNamespace(facts=Facts(), skew=self.skew, round_trips=1, bytes_sent=2, close=lambda: None)
 
 
 @pytest.fixture
