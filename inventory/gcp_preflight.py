@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from khw.checks import CheckResult, Status
 from khw.errors import CredentialsError, ProviderError
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from khw.cluster import Planned, Pool, Spec
     from khw.inventory.gcp_clients import Api, Message
+
+
+_Part: TypeAlias = "tuple[str, str, Callable[[], str]]"  # a check's name, what it expects, and the look
 
 
 def preflight(api: Api, spec: Spec) -> list[CheckResult]:
@@ -35,20 +39,16 @@ def preflight(api: Api, spec: Spec) -> list[CheckResult]:
         return f"project {gcp.project} answers; region {gcp.region} is {region[0].status or 'UP'}"
 
     first = _checked("project", f"project {gcp.project} with region {gcp.region}", project)
-    rows = [first]
-    rest: list[tuple[str, str, Callable[[], str]]] = [
-        ("zone", f"zone {gcp.zone} is UP", lambda: _zone(api)),
-        *_pool_checks(api, spec),
-        ("quotas", "room for the machines that are missing", lambda: _quotas(api, spec, region[0])),
-    ]
-    for name, expected, look in rest:
-        if first.status is not Status.PASSED:
-            rows.append(_skipped(name, expected, "the project does not answer"))
-        elif name == "quotas" and any(row.status is Status.FAILED for row in rows):
-            rows.append(_skipped(name, expected, "what failed above comes first"))
-        else:
-            rows.append(_checked(name, expected, look))
-    return rows
+    parts: list[_Part] = [("zone", f"zone {gcp.zone} is UP", partial(_zone, api)), *_pool_checks(api, spec)]
+    quotas = ("quotas", "room for the machines that are missing")
+    if first.status is not Status.PASSED:
+        named = (*((name, expected) for name, expected, _ in parts), quotas)
+        return [first, *(_skipped(*what, "the project does not answer") for what in named)]
+    with ThreadPoolExecutor(len(parts), thread_name_prefix="khw-gcp") as pool:  # each is a round trip to the cloud
+        rows = [first, *pool.map(lambda part: _checked(*part), parts)]
+    if any(row.status is Status.FAILED for row in rows):
+        return [*rows, _skipped(*quotas, "what failed above comes first")]
+    return [*rows, _checked(*quotas, lambda: _quotas(api, spec, region[0]))]
 
 
 def _skipped(name: str, expected: str, why: str) -> CheckResult:
@@ -93,7 +93,7 @@ def _zone(api: Api) -> str:
     return f"zone {api.gcp.zone} is UP"
 
 
-def _pool_checks(api: Api, spec: Spec) -> Iterator[tuple[str, str, Callable[[], str]]]:
+def _pool_checks(api: Api, spec: Spec) -> Iterator[_Part]:
     pools = (spec.controllers, spec.workers)
     for kind in sorted({pool.machine_type for pool in pools}):
         yield f"machine type {kind}", f"zone {api.gcp.zone} has {kind}", partial(_machine_type, api, kind)
