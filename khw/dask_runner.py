@@ -16,13 +16,13 @@ import importlib
 import os
 import queue
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nornir.core.task import AggregatedResult, MultiResult, Result
 
 from khw import interrupt, shard
-from khw.errors import UsageError
+from khw.errors import KhwError, UsageError
 from khw.runner import POLL
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class DaskRunner:
         *,
         client: Client | None = None,
         processes: int = 0,
-        threads: int = 32,
+        threads: int = 16,
         plain_tcp: bool = False,
         on_interrupt: Callable[[int], None] | None = None,
     ) -> None:
@@ -74,7 +74,8 @@ class DaskRunner:
         with interrupt.listening(self.on_interrupt) as alone:
             if hosts:
                 with self._connected() as client:
-                    parcels = [shard.Parcel.of(run, task, host) for host in hosts]
+                    config = shard.seen_by_tasks(task.nornir.config)
+                    parcels = [shard.Parcel.of(run, task, config, host) for host in hosts]
                     self._require_private(client, parcels)
                     _Spread(client, run, task).run(parcels, hosts, result)
         if alone and interrupt.pressed() and self.on_interrupt is None:
@@ -144,13 +145,7 @@ class _Spread:
             future.add_done_callback(self._ended.put)
         while waiting and not interrupt.overdue():
             self._pass_on_presses()
-            try:
-                future = self._ended.get(timeout=POLL)
-            except queue.Empty:
-                self._told = 0  # once more: a worker may have come late
-                continue
-            host = waiting.pop(future)
-            if (multi := self._result(future, host)) is not None:
+            for host, multi in self._results({future: waiting.pop(future) for future in self._next()}):
                 result[host.name] = multi
                 self._task.processors.task_instance_completed(self._task, host, multi)
         self._client.cancel(list(waiting))
@@ -160,14 +155,35 @@ class _Spread:
         future: Future = self._client.submit(shard.work, packed, key=f"{self._run}-{host.name}", pure=False)
         return future
 
-    def _result(self, future: Future, host: Host) -> MultiResult | None:
+    def _next(self) -> list[Future]:
+        """Return those that have ended; wait a moment if there are none."""
         try:
-            packed = future.result()
-        except Exception as error:  # noqa: BLE001 - a worker that died, a package that it lacks: this host's result
-            multi = MultiResult(self._task.name)
-            multi.append(Result(host, exception=error, result=str(error), failed=True))
-            return multi
-        return None if packed is None else shard.results(packed, host)
+            ended = [self._ended.get(timeout=POLL)]
+        except queue.Empty:
+            self._told = 0  # once more: a worker may have come late
+            return []
+        with suppress(queue.Empty):
+            while True:
+                ended.append(self._ended.get_nowait())
+        return ended
+
+    def _results(self, hosts: dict[Future, Host]) -> Iterator[tuple[Host, MultiResult]]:
+        """Fetch all at once, because a busy worker takes its time to answer; without those that were not begun."""
+        good = {host.name: future for future, host in hosts.items() if future.status == "finished"}
+        fetched = self._client.gather(good, errors="skip")  # None for those whose worker is gone
+        for future, host in hosts.items():
+            packed = fetched.get(host.name)
+            if packed is None:
+                yield host, self._failure(future, host)
+            elif packed:
+                yield host, shard.results(packed, host)
+
+    def _failure(self, future: Future, host: Host) -> MultiResult:
+        """Return what Dask says of it: a worker that died, a package that it lacks."""
+        error = future.exception() if future.status == "error" else KhwError("its result was lost with its worker")
+        multi = MultiResult(self._task.name)
+        multi.append(Result(host, exception=error, result=str(error), failed=True))
+        return multi
 
     def _pass_on_presses(self) -> None:
         presses = 2 if interrupt.ended() else int(interrupt.pressed())

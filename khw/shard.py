@@ -52,8 +52,8 @@ class Parcel:
     config: Config
 
     @classmethod
-    def of(cls, run: str, task: Task, host: Host) -> Parcel:
-        """Return what is to travel of this task and this host."""
+    def of(cls, run: str, task: Task, config: Config, host: Host) -> Parcel:
+        """Return what is to travel of this task and this host, and `seen_by_tasks` of the configuration."""
         bare = Host(
             name=host.name,
             hostname=host.hostname,
@@ -66,9 +66,12 @@ class Parcel:
             connection_options=host.connection_options,
             defaults=host.defaults,
         )
-        ours = task.nornir.config
-        config = Config(ssh=ours.ssh, core=ours.core, user_defined=ours.user_defined)
         return cls(run, task.task, task.name, task.params, task.severity_level, task.is_dry_run(), bare, config)
+
+
+def seen_by_tasks(config: Config) -> Config:
+    """Return the configuration without the options of plugins: an inventory's may hold a password."""
+    return Config(ssh=config.ssh, core=config.core, user_defined=config.user_defined)
 
 
 class _Here:
@@ -83,13 +86,13 @@ class _Here:
 _here = _Here()
 
 
-def work(packed: bytes) -> bytes | None:
-    """Run a host's task; None if its run was stopped before it began."""
+def work(packed: bytes) -> bytes:
+    """Run a host's task; nothing (b'') if its run was stopped before it began."""
     parcel: Parcel = pickle.loads(packed)  # noqa: S301 - who may send tasks may send any code: that is what they are
     host = parcel.host
     with _here.lock:
         if parcel.run in _here.stopped:
-            return None
+            return b""
         _here.hosts.setdefault(parcel.run, set()).add(host)
     try:
         return _dumped(_task(parcel).start(host))

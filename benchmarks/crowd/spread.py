@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nornir.core.task import Task
 
 KUBECONFIGS = {"controller": "/var/lib/kubernetes/admin.kubeconfig", "worker": "/var/lib/kubelet/kubeconfig"}
-RUNNERS: dict[str, dict[str, Any]] = {"khw_lanes": {"num_workers": 64}, "khw_dask": {"processes": 2, "threads": 32}}
+RUNNERS: dict[str, dict[str, Any]] = {"khw_lanes": {"num_workers": 64}, "khw_dask": {"processes": 2, "threads": 16}}
 
 
 def look(task: Task) -> str:
