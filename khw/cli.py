@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from khw import __version__, interrupt
+from khw import __version__, completion, interrupt
 from khw.cli_artifacts import artifacts
 from khw.cli_lab import lab
+from khw.cli_shell import completion as completion_command
+from khw.cli_shell import schema
 from khw.cli_verify import smoke, verify
 from khw.errors import KhwError, UsageError
 
@@ -60,6 +62,7 @@ class _Group(click.Group):
     type=click.Path(path_type=Path),
     default="khw.yaml",
     envvar="KHW_FILE",
+    show_envvar=True,
     show_default=True,
     help="The cluster file.",
 )
@@ -74,6 +77,8 @@ main.add_command(lab)
 main.add_command(artifacts)
 main.add_command(verify)
 main.add_command(smoke)
+main.add_command(completion_command)
+main.add_command(schema)
 
 
 def _session(file: Path, *, check: bool = False) -> Session:
@@ -83,7 +88,15 @@ def _session(file: Path, *, check: bool = False) -> Session:
 
 
 @main.command()
-@click.option("--lab", "lab_name", default="default", show_default=True, help="The lab whose project it is for.")
+@click.option(
+    "--lab",
+    "lab_name",
+    default="default",
+    envvar="KHW_LAB",
+    show_envvar=True,
+    show_default=True,
+    help="The lab whose project it is for.",
+)
 @click.option("--project", help="A Google Cloud project instead of the lab.")
 @click.option("--force", is_flag=True, help="Replace a cluster file that is there.")
 @click.pass_obj
@@ -96,11 +109,17 @@ def init(file: Path, lab_name: str, project: str | None, force: bool) -> None:
 
 
 _SELECTION = (
-    click.option("--phase", "only", multiple=True, help="Only this phase; may be given again."),
-    click.option("--from", "start", help="From this phase on."),
-    click.option("--until", help="Up to and with this phase."),
-    click.option("--skip", multiple=True, help="Not this phase; may be given again."),
-    click.option("--limit", help="Only these hosts, with commas between."),
+    click.option(
+        "--phase",
+        "only",
+        multiple=True,
+        shell_complete=completion.phases,
+        help="Only this phase; may be given again.",
+    ),
+    click.option("--from", "start", shell_complete=completion.phases, help="From this phase on."),
+    click.option("--until", shell_complete=completion.phases, help="Up to and with this phase."),
+    click.option("--skip", multiple=True, shell_complete=completion.phases, help="Not this phase; may be given again."),
+    click.option("--limit", shell_complete=completion.hosts, help="Only these hosts, with commas between."),
     click.option("--failed", is_flag=True, help="Only what this and earlier runs left undone, from where it stopped."),
     click.option(
         "--resume", is_flag=True, help="The last run once more, with its own selection, from where it stopped."
@@ -275,7 +294,7 @@ def kubeconfig(file: Path) -> None:
 
 
 @main.command(context_settings={"ignore_unknown_options": True})
-@click.argument("node")
+@click.argument("node", shell_complete=completion.nodes)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def ssh(file: Path, node: str, command: Sequence[str]) -> None:

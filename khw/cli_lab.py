@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from khw import completion
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_name = click.option("--name", default="default", show_default=True, help="The lab's name; labs stand side by side.")
+_name = click.option(
+    "--name",
+    default="default",
+    envvar="KHW_LAB",
+    show_envvar=True,
+    show_default=True,
+    help="The lab's name; labs stand side by side.",
+)
 
 
 @click.group()
@@ -55,7 +64,7 @@ def status(name: str, output: str) -> None:
 
 @lab.command(context_settings={"ignore_unknown_options": True})
 @_name
-@click.argument("node")
+@click.argument("node", shell_complete=completion.nodes)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def ssh(name: str, node: str, command: Sequence[str]) -> None:
     """Log in to a machine of the lab, or run one command on it."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,15 +32,24 @@ class _Part(BaseModel):
 class Network(_Part):
     """Chapter 3's network and chapter 8's and 9's ranges."""
 
-    name: str = "kubernetes-the-hard-way"
-    subnet: str = "kubernetes"
-    subnet_cidr: IPv4Network = IPv4Network("10.240.0.0/24")
-    cluster_cidr: IPv4Network = IPv4Network("10.200.0.0/16")
-    service_cidr: IPv4Network = IPv4Network("10.32.0.0/24")
-    source_ranges: tuple[IPv4Network, ...] = (IPv4Network("0.0.0.0/0"),)
-    api_port: int = 6443
-    node_ports: str = "30000-32767"
-    dns_domain: str = "cluster.local"
+    name: str = Field("kubernetes-the-hard-way", description="The VPC network's name.")
+    subnet: str = Field("kubernetes", description="The subnet's name.")
+    subnet_cidr: IPv4Network = Field(
+        IPv4Network("10.240.0.0/24"), description="The machines' own addresses. /29 or larger."
+    )
+    cluster_cidr: IPv4Network = Field(
+        IPv4Network("10.200.0.0/16"), description="The pods' addresses. Each worker gets a /24 of it."
+    )
+    service_cidr: IPv4Network = Field(
+        IPv4Network("10.32.0.0/24"),
+        description="The Services' addresses: the first is the API's, the tenth is DNS's. Between /12 and /28.",
+    )
+    source_ranges: tuple[IPv4Network, ...] = Field(
+        (IPv4Network("0.0.0.0/0"),), description="Who may reach SSH, the API and NodePorts from outside."
+    )
+    api_port: int = Field(6443, description="The port of the API, on the controllers and on the load balancer.")
+    node_ports: str = Field("30000-32767", description="The range of ports that NodePort Services get.")
+    dns_domain: str = Field("cluster.local", description="The domain of the cluster's own names.")
 
     @property
     def service_address(self) -> IPv4Address:
@@ -56,98 +65,136 @@ class Network(_Part):
 class Pool(_Part):
     """The machines of one role. Addresses and names are counted up unless they are listed."""
 
-    count: int = Field(3, ge=0, le=200)
-    name: str
-    names: tuple[str, ...] = ()
-    first_address: IPv4Address
-    addresses: tuple[IPv4Address, ...] = ()
-    machine_type: str = "e2-standard-2"
-    disk_gb: int = Field(200, ge=10)
-    image: str = "projects/debian-cloud/global/images/family/debian-12"
+    count: int = Field(
+        3, ge=0, le=200, description="How many. Controllers are an odd number, because etcd needs a majority."
+    )
+    name: str = Field(description="What the names are counted up from: NAME-0, NAME-1, …")
+    names: tuple[str, ...] = Field((), description="The names, if they are not to be counted up.")
+    first_address: IPv4Address = Field(description="The first machine's address; the others count up from it.")
+    addresses: tuple[IPv4Address, ...] = Field((), description="The addresses, if they are not to be counted up.")
+    machine_type: str = Field("e2-standard-2", description="The machine type, as Google Cloud names it.")
+    disk_gb: int = Field(200, ge=10, description="The size of the boot disk, in GB.")
+    image: str = Field(
+        "projects/debian-cloud/global/images/family/debian-12",
+        description="The image, or the family whose newest image is taken.",
+    )
 
 
 class Gcp(_Part):
     """A GCP project. `endpoint` and `credentials: anonymous` point it at the lab."""
 
-    project: str
-    region: str = "us-west1"
-    zone: str = "us-west1-c"
-    endpoint: str | None = None
-    credentials: Literal["default", "anonymous"] = "default"
+    project: str = Field(description="The project's id.")
+    region: str = Field("us-west1", description="Where the network and the API's address are.")
+    zone: str = Field("us-west1-c", description="Where the machines are: a zone of the region.")
+    endpoint: str | None = Field(None, description="The API's URL, if it is not Google's own: the lab's.")
+    credentials: Literal["default", "anonymous"] = Field(
+        "default",
+        description="`default`: the application default credentials (`gcloud auth application-default login`);"
+        " `anonymous`: none, for the lab.",
+    )
 
 
 class StaticNode(_Part):
     """A machine of the user's own."""
 
-    name: str
-    role: Role
-    address: IPv4Address
-    pod_cidr: IPv4Network | None = None
-    host: str | None = None
-    port: int = 22
-    user: str | None = None
-    host_keys: tuple[str, ...] = Field(min_length=1)
+    name: str = Field(description="Its host name.")
+    role: Role = Field(description="What it is for: controller or worker.")
+    address: IPv4Address = Field(description="The address at which the other machines reach it.")
+    pod_cidr: IPv4Network | None = Field(
+        None, description="A worker's part of network.cluster_cidr, for its pods. Controllers have none."
+    )
+    host: str | None = Field(None, description="Where SSH reaches it, if not at its address.")
+    port: int = Field(22, description="Its SSH port.")
+    user: str | None = Field(None, description="Who logs in to it, if not ssh.user: a user with sudo, no password.")
+    host_keys: tuple[str, ...] = Field(
+        min_length=1,
+        description="Its SSH host keys, as in /etc/ssh/ssh_host_*_key.pub. No key is trusted on first use.",
+    )
 
 
 class Static(_Part):
     """Machines of the user's own, and the address that the API is reached at."""
 
-    api_address: str
-    nodes: tuple[StaticNode, ...]
+    api_address: str = Field(
+        description="The address of a load balancer in front of the controllers' API port, without a port."
+    )
+    nodes: tuple[StaticNode, ...] = Field(description="The machines.")
 
 
 class Encryption(_Part):
     """Chapter 6."""
 
-    provider: Literal["aescbc", "secretbox"] = "aescbc"
+    provider: Literal["aescbc", "secretbox"] = Field(
+        "aescbc", description="How Secrets are encrypted in etcd. aescbc is the guide's."
+    )
 
 
 class Proxy(_Part):
     """kube-proxy's mode, chapter 9."""
 
-    mode: Literal["iptables", "nftables"] = "iptables"
+    mode: Literal["iptables", "nftables"] = Field(
+        "iptables", description="What kube-proxy makes its rules with. iptables is the guide's."
+    )
 
 
 class Ssh(_Part):
     """How khw logs in. The key is khw's own unless one is named."""
 
-    user: str = "khw"
-    private_key: str | None = None
+    user: str = Field("khw", description="Who logs in. khw makes this user on machines that it makes.")
+    private_key: str | None = Field(None, description="A private key's file, instead of the one that khw makes.")
 
 
 class ArtifactSources(_Part):
     """Where binaries and images come from, in order."""
 
-    sources: tuple[Literal["cache", "mirror", "upstream", "build"], ...] = ("cache", "upstream", "build")
-    mirror: str | None = None
+    sources: tuple[Literal["cache", "mirror", "upstream", "build"], ...] = Field(
+        ("cache", "upstream", "build"), description="Where to look, in this order."
+    )
+    mirror: str | None = Field(
+        None, description="A directory or a URL that `khw artifacts bundle` wrote; used where sources has `mirror`."
+    )
 
 
 class Timeouts(_Part):
     """Limits in seconds: no connect, command, wait or cloud operation is without one."""
 
-    connect: float = Field(20.0, gt=0)
-    boot: float = Field(180.0, gt=0)
-    command: float = Field(120.0, gt=0)
-    install: float = Field(300.0, gt=0)
-    ready: float = Field(180.0, gt=0)
-    cloud: float = Field(300.0, gt=0)
+    connect: float = Field(20.0, gt=0, description="An SSH login, tried again until then; the agent's first word.")
+    boot: float = Field(180.0, gt=0, description="A new machine, until it has published its SSH host keys.")
+    command: float = Field(120.0, gt=0, description="A command on a node, a service's start, a call of kubectl.")
+    install: float = Field(300.0, gt=0, description="A package or an image on a node.")
+    ready: float = Field(180.0, gt=0, description="A condition: etcd healthy, the API server ready, a worker Ready.")
+    cloud: float = Field(300.0, gt=0, description="An operation in the cloud.")
 
 
 class Spec(_Part):
     """The cluster file."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$")] = "kubernetes-the-hard-way"
-    provider: Literal["gcp", "static"] = "gcp"
-    gcp: Gcp | None = None
-    static: Static | None = None
-    network: Network = Network()
-    controllers: Pool = Pool(name="controller", first_address=IPv4Address("10.240.0.10"))
-    workers: Pool = Pool(name="worker", first_address=IPv4Address("10.240.0.20"))
-    encryption: Encryption = Encryption()
-    proxy: Proxy = Proxy()
-    ssh: Ssh = Ssh()
-    artifacts: ArtifactSources = ArtifactSources()
-    timeouts: Timeouts = Timeouts()
+    name: str = Field(
+        "kubernetes-the-hard-way",
+        pattern=r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$",
+        description="The cluster's name, and of its folder .khw/NAME: lower-case letters, digits and '-', 40 at most.",
+    )
+    provider: Literal["gcp", "static"] = Field(
+        "gcp", description="Where machines come from: a project of Google Cloud (or the lab's), or a list of your own."
+    )
+    gcp: Gcp | None = Field(None, description="The project, for provider gcp.")
+    static: Static | None = Field(None, description="Machines of your own, for provider static.")
+    network: Network = Field(
+        Network(), description="Chapters 3, 8 and 9: the network and its ranges. They must not overlap."
+    )
+    controllers: Pool = Field(
+        Pool(name="controller", first_address=IPv4Address("10.240.0.10")),
+        description="Chapter 3: the machines of the control plane (provider gcp).",
+    )
+    workers: Pool = Field(
+        Pool(name="worker", first_address=IPv4Address("10.240.0.20")),
+        description="Chapter 3: the machines that pods run on (provider gcp).",
+    )
+    encryption: Encryption = Field(Encryption(), description="Chapter 6: Secrets at rest.")
+    proxy: Proxy = Field(Proxy(), description="Chapter 9: kube-proxy.")
+    ssh: Ssh = Field(Ssh(), description="How khw logs in.")
+    artifacts: ArtifactSources = Field(ArtifactSources(), description="Where binaries and images come from.")
+    timeouts: Timeouts = Field(Timeouts(), description="Limits in seconds; nothing waits without one.")
 
     @property
     def planned(self) -> tuple[Planned, ...]:

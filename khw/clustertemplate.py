@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from khw.clusterschema import MODELINE
+
 LAB_PROJECT = "khw-default"
 LAB_ENDPOINT = "http://127.240.0.2:8471"
 
@@ -98,6 +100,7 @@ def template(*, project: str | None = None, endpoint: str | None = None, name: s
     if project is None:
         project, endpoint = LAB_PROJECT, endpoint or LAB_ENDPOINT
     rows = [
+        MODELINE,
         "# The cluster, as khw makes it. All keys but the project have defaults; commented ones show theirs.",
         f"name: {name}",
         "",

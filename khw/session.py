@@ -93,12 +93,14 @@ class Session:
 
     def run(self, plan: Plan, *, sinks: Sequence[Sink], what: str) -> Outcome:
         """Walk the plan, with the cluster's lock held and a journal written; with `check` only look at what is."""
+        from khw.clusterschema import put_beside
         from khw.journal import Journal, new_run_id
 
         if self.check:
             require_free(self.workspace.lock)
             return self._walk(plan, new_run_id(self.workspace.runs), sinks)
         self.workspace.prepare()
+        put_beside(self.file)
         with hold(self.workspace.lock, what):
             if [phase.name for phase in plan.phases] == ["smoke"]:  # asked for by name: it is done, passed or not
                 self.workspace.smoked.unlink(missing_ok=True)
@@ -276,6 +278,7 @@ def open_session(file: Path, *, check: bool = False) -> Session:
 def write_cluster_file(file: Path, *, lab_name: str, project: str | None, force: bool) -> None:
     """Write a cluster file for a lab or a project of Google's; never over one that is there, unless told to."""
     from khw.clusterfile import template
+    from khw.clusterschema import put_beside
 
     if file.exists() and not force:
         raise UsageError(f"{file} is there already", hint="--force replaces it")
@@ -286,6 +289,7 @@ def write_cluster_file(file: Path, *, lab_name: str, project: str | None, force:
 
         text = template(project=labs.project_of(lab_name), endpoint=labs.endpoint_of(lab_name))
     write_atomically(file, text.encode())
+    put_beside(file)
 
 
 def plan_for(

@@ -78,7 +78,7 @@ def planned_then_run(khw: Khw) -> tuple[Any, Any]:
 
 def test_a_plan_of_everything_writes_and_makes_nothing(first_plan: FirstPlan) -> None:
     assert first_plan.report["check"]
-    assert first_plan.files == ["khw.yaml"]
+    assert first_plan.files == [".khw", ".khw/khw.schema.json", "khw.yaml"]  # as khw init left them
     assert first_plan.found.split() == ["RESOURCE", "ACTION"]
 
 
