@@ -2,12 +2,14 @@
 # make test  all tests: unit, the emulated API, end to end on the lab
 # make lint  ruff, mypy
 # make bench khw beside its peers, in a lab of its own (an hour); writes docs/benchmarks.md
+# make docs  the docs site, strictly: warnings are errors; build/docs/index.html
+# make man   the manual pages; man -l build/man/khw.1
 # make down  the cluster and the lab are gone
 # Only the lab needs root; everything else runs as you.
 KHW  := .venv/bin/khw
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: up test unit lab lint bench down prepare artifacts
+.PHONY: up test unit lab lint bench docs man down prepare artifacts
 .DEFAULT_GOAL := up
 
 prepare:
@@ -44,6 +46,12 @@ lab: prepare artifacts
 
 bench: prepare artifacts
 	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/python -m benchmarks all
+
+docs: prepare
+	@.venv/bin/sphinx-build -q -W --keep-going -b html docs build/docs
+
+man: prepare
+	@.venv/bin/sphinx-build -q -W --keep-going -b man docs build/man
 
 down: prepare
 	@[ ! -f khw.yaml ] || $(KHW) destroy --yes

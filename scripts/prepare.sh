@@ -65,7 +65,7 @@ install_environment() {
     python=$(find_python)
     echo "prepare: virtual environment with $("$python" --version)"
     "$python" -m venv .venv || die "$python cannot make a virtual environment: install its -venv package"
-    .venv/bin/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+    .venv/bin/python -m pip install -q --disable-pip-version-check -e '.[dev,docs]'
     touch "$stamp"
 }
 
