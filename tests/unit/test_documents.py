@@ -15,6 +15,7 @@ from documents import DOCS, ROOT, Block, blocks, missing, pages
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
+from from_code.errors import exit_codes
 from khw.cli import main
 from khw.clusterfile import load
 from khw.clusterschema import schema
@@ -30,8 +31,10 @@ def khw_commands() -> list[str]:
     for page in pages():
         found |= {" ".join(text.split()) for text in re.findall(r"`(khw [^`]+)`", page.read_text())}
         for step in (step for block in blocks(page) for step in block.steps if not step.node):
-            for part in re.split(r"&&|\|\||[|;]|\$\(", step.command.replace("\\\n", " ").partition(" #")[0]):
-                words = part.strip().strip('")').removeprefix("sudo ")
+            line = step.command.replace("\\\n", " ").partition(" #")[0]
+            inner = re.findall(r"\$\(([^)]*)\)", line)
+            for part in (*inner, *re.split(r"&&|\|\||[|;]", line)):
+                words = part.strip().removeprefix("sudo ")
                 found |= {words} if words.startswith("khw ") else set()
     return sorted(found)
 
@@ -49,7 +52,7 @@ def test_a_command_of_the_documents_is_one_of_ours_with_options_that_it_takes(te
             continue
         found = command.get_command(context, words.pop(0))
         assert found, text
-        command, context = found, click.Context(found, parent=context, info_name=found.name)
+        command, context = found, click.Context(found, parent=context, info_name=found.name, **found.context_settings)
     command.make_parser(context).parse_args(args=words)
 
 
@@ -95,6 +98,15 @@ def test_the_site_and_the_manual_pages_build_without_a_warning(tmp_path: Path) -
     assert (tmp_path / "html" / "index.html").exists()
     html = " ".join(page.read_text() for page in (tmp_path / "html").rglob("*.html"))
     assert not re.search(r'(src|<link[^>]* href)="(https?:)?//', html), "the site needs nothing from elsewhere"
+
+
+def test_the_readmes_links_lead_somewhere_and_its_exit_codes_are_the_commands_own() -> None:
+    text = (ROOT / "README.md").read_text()
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(links) > 10
+    assert [link for link in links if not (ROOT / link).exists()] == []
+    for code, meaning in exit_codes():
+        assert f"{code} {meaning}" in text.replace("\n", " ")
 
 
 def test_what_is_shown_must_have_been_printed_in_that_order() -> None:
