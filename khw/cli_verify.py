@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from khw import completion
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -18,7 +20,7 @@ FORMS = click.Choice(["table", "json", "junit"])
 
 
 @click.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=completion.checks)
 @click.option("--wait", type=click.FloatRange(0), default=0.0, help="Try again for so many seconds until all pass.")
 @click.option("--watch", type=click.FloatRange(1), help="Again and again, with so many seconds between, until Ctrl-C.")
 @click.option("-o", "output", type=FORMS, default="table", show_default=True)

@@ -44,9 +44,9 @@ def phases(_context: click.Context, _parameter: click.Parameter, incomplete: str
 
 def checks(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the names of `khw verify`'s checks."""
-    from khw.verify.table import CHECKS
+    from khw.verify.table import CHECKS, typed
 
-    return _items(dict.fromkeys(check.name for check in CHECKS), incomplete)
+    return _items(dict.fromkeys(typed(check.name) for check in CHECKS), incomplete)
 
 
 def nodes(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

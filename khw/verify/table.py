@@ -70,15 +70,16 @@ def select(names: Sequence[str]) -> tuple[Check, ...]:
     """Return the checks with these names or beginnings of names, spaces typed as they are or as hyphens."""
     if not names:
         return CHECKS
-    typed = {check: _typed(check.name) for check in CHECKS}
+    names_typed = {check: typed(check.name) for check in CHECKS}
     for name in names:
-        if not any(known.startswith(_typed(name)) for known in typed.values()):
-            near = get_close_matches(_typed(name), typed.values(), 1)
+        if not any(known.startswith(typed(name)) for known in names_typed.values()):
+            near = get_close_matches(typed(name), names_typed.values(), 1)
             meant = f"; did you mean {near[0]}?" if near else ""
             msg = f"there is no check {name!r}{meant}"
-            raise UsageError(msg, hint="checks: " + ", ".join(dict.fromkeys(typed.values())))
-    return tuple(check for check, known in typed.items() if any(known.startswith(_typed(name)) for name in names))
+            raise UsageError(msg, hint="checks: " + ", ".join(dict.fromkeys(names_typed.values())))
+    return tuple(check for check, known in names_typed.items() if any(known.startswith(typed(name)) for name in names))
 
 
-def _typed(name: str) -> str:
+def typed(name: str) -> str:
+    """Return a check's name as it is typed: lower case, hyphens between."""
     return name.lower().replace(" ", "-")

@@ -75,13 +75,9 @@ def test_fish_is_told_to_cut_an_answer_at_its_first_comma_alone() -> None:
     assert 'string split -m 1 "," $completion' in CliRunner().invoke(main, ["completion", "fish"]).output
 
 
-def test_checks_are_known_by_name() -> None:
-    from click import Context
-
-    from khw.completion import checks
-
-    found = [item.value for item in checks(Context(main), main.params[0], "")]
-    assert found == list(dict.fromkeys(check.name for check in CHECKS))
+def test_checks_are_offered_as_verify_takes_them(folder: Path) -> None:
+    assert offered(folder, "khw verify pod") == ["pod-to-pod"]
+    assert len(offered(folder, "khw verify ")) == len({check.name for check in CHECKS})
 
 
 def test_what_is_slow_or_needs_the_network_is_never_loaded(folder: Path) -> None:
