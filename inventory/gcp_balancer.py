@@ -15,7 +15,7 @@ from khw.cluster import Role
 from khw.errors import DiffersError
 from khw.inventory.gcp_compute import firewall
 from khw.inventory.gcp_errors import explained
-from khw.inventory.gcp_kinds import BACKEND, FORWARDING_RULE, GROUP, HEALTH_CHECK, INSTANCE, NETWORK
+from khw.inventory.gcp_kinds import BACKEND, FIREWALL, FORWARDING_RULE, GROUP, HEALTH_CHECK, INSTANCE, NETWORK
 from khw.inventory.gcp_library import compute_v1
 from khw.inventory.gcp_operations import begin, finish, last
 from khw.inventory.gcp_wanted import Wanted, ensure, mark
@@ -32,10 +32,18 @@ CHECKERS = ("35.191.0.0/16", "209.85.152.0/22", "209.85.204.0/22")
 
 def ensure_balancer(api: Api, cluster: Cluster, *, check: bool) -> list[Change]:
     """Make the load balancer on the cluster's static address, and put the controllers behind it."""
+    rows = wanted(api, cluster)
+    before = [row for row in rows if row.kind in {FIREWALL, GROUP, HEALTH_CHECK}]
+    first = ensure(api, before, check=check)
+    members = _ensure_members(api, [row for row in rows if row.kind is GROUP], _placed(cluster), check=check)
+    rest = ensure(api, [row for row in rows if row.kind in {BACKEND, FORWARDING_RULE}], check=check)
+    return [*first, *members, *rest]
+
+
+def wanted(api: Api, cluster: Cluster) -> list[Wanted]:
+    """Return all that chapter 8 makes in the project; the groups get the controllers before the last two are made."""
     spec = cluster.spec
-    controllers = [node for node in cluster.controllers if node.zone]  # one that does not exist has none
-    zones = sorted({node.zone for node in controllers})
-    groups = [_group(spec, api, zone) for zone in zones]
+    groups = [_group(spec, api, zone) for zone in sorted({node.zone for node in _placed(cluster)})]
     firewall_rule = firewall(
         spec,
         api,
@@ -44,10 +52,12 @@ def ensure_balancer(api: Api, cluster: Cluster, *, check: bool) -> list[Change]:
         [{"I_p_protocol": "tcp", "ports": [str(spec.network.api_port)]}],
         targets=(Role.CONTROLLER.value,),
     )
-    first = ensure(api, [firewall_rule, *groups, _health_check(spec)], check=check)
-    members = _ensure_members(api, groups, controllers, check=check)
-    rest = ensure(api, [_backend(spec, api, groups), _forwarding_rule(spec, api, cluster)], check=check)
-    return [*first, *members, *rest]
+    rest = (_backend(spec, api, groups), _forwarding_rule(spec, api, cluster))
+    return [firewall_rule, *groups, _health_check(spec), *rest]
+
+
+def _placed(cluster: Cluster) -> list[Node]:
+    return [node for node in cluster.controllers if node.zone]  # one that does not exist has none
 
 
 def _group(spec: Spec, api: Api, zone: str) -> Wanted:

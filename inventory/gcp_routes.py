@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 def ensure_routes(api: Api, cluster: Cluster, *, check: bool) -> list[Change]:
     """Make the workers' routes, all at once."""
-    rows = [_route(cluster.spec, api, node, node.pod_cidr) for node in cluster.workers if node.pod_cidr]
-    return ensure(api, rows, check=check)
+    return ensure(api, wanted(api, cluster), check=check)
+
+
+def wanted(api: Api, cluster: Cluster) -> list[Wanted]:
+    """Return all that chapter 11 makes."""
+    return [_route(cluster.spec, api, node, node.pod_cidr) for node in cluster.workers if node.pod_cidr]
 
 
 def _route(spec: Spec, api: Api, node: Node, pod_cidr: str) -> Wanted:

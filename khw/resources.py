@@ -134,7 +134,7 @@ class Command:
     """
     A command that is run only if `unless` fails (exit code not 0); `unless` is also how it is seen to have worked.
 
-    Secrets go to `stdin`, never to `argv`.
+    Secrets go to `stdin`, never to `argv`. `by_hand` is what a person types instead, where `stdin` is a program.
     """
 
     name: str
@@ -143,6 +143,7 @@ class Command:
     stdin: Content | None = None
     timeout: float | None = None
     env: tuple[tuple[str, str], ...] = ()
+    by_hand: str = ""
 
     @property
     def id(self) -> str:

@@ -115,7 +115,16 @@ def _membership(node: Node, cluster: Cluster) -> Command:
         stdin=Path(etcd_member.__file__).read_text(),
         unless=("sh", "-c", f"{{ {IS_MEMBER}; }} || {IS_PREPARED}"),
         timeout=JOINING + 60.0,
+        by_hand=_note(cluster),
     )
+
+
+def _note(cluster: Cluster) -> str:
+    """Return what a person types on a bare controller of a cluster that was never whole: it may start as a new one."""
+    members = {_peer(node): node.name for node in cluster.controllers}
+    rows = (f"{name}={value}" for name, value in etcd_member.environment_of("new", members).items())
+    words = " \\\n  ".join(f"'{row}'" for row in rows)
+    return f"install -d {Path(ENVIRONMENT).parent}\nprintf '%s\\n' \\\n  {words} >{ENVIRONMENT}\n"
 
 
 def _peer(node: Node) -> str:

@@ -1,0 +1,51 @@
+"""The guide of a session's cluster: its machines as they are, or as they will be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from khw.explain.guide import Guide
+from khw.inventory.keys import login_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from khw.cluster import Cluster, Facts
+    from khw.session import Session
+
+
+def open_guide(session: Session, *, offline: bool, tell: Callable[[str], None]) -> Guide:
+    """
+    Return the guide for the cluster as the provider knows it.
+
+    Nodes that answer are asked what they are (which control groups, container or not): what some files say depends on
+    it. `offline`, and of nodes that do not answer, an ordinary Linux is assumed, and `tell` is told so.
+    """
+    run = session.context(check=True, foresee=True)
+    cluster = run.cluster
+    key = login_key(session.spec, session.workspace, check=True)
+    facts: dict[str, Facts] = {}
+    reachable = [node for node in cluster.nodes if node.exists and not node.unreachable]
+    if reachable and key.exists() and not offline:
+        from khw.engine import connect
+
+        agents, _ = connect(run, reachable)
+        for name, agent in agents.items():
+            facts[name] = agent.facts
+            agent.close()
+    assumed = [node.name for node in cluster.nodes if node.name not in facts]
+    if assumed and not offline:
+        tell(f"not asked, an ordinary Linux (control groups v2) is assumed: {', '.join(assumed)}")
+    return Guide(
+        cluster=_informed(cluster, facts),
+        store=session.store,
+        home=session.workspace.root,
+        ssh_key=key,
+        api=getattr(session.provider, "api", None),
+    )
+
+
+def _informed(cluster: Cluster, facts: Mapping[str, Facts]) -> Cluster:
+    nodes = tuple(node.with_facts(facts[node.name]) if node.name in facts else node for node in cluster.nodes)
+    return replace(cluster, nodes=nodes)
