@@ -134,7 +134,8 @@ class Command:
     """
     A command that is run only if `unless` fails (exit code not 0); `unless` is also how it is seen to have worked.
 
-    Secrets go to `stdin`, never to `argv`. `by_hand` is what a person types instead, where `stdin` is a program.
+    Secrets go to `stdin`, never to `argv`. `by_hand` are the
+    lines that a person types on a bare node instead, where `stdin` is a program.
     """
 
     name: str

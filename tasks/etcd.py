@@ -124,7 +124,8 @@ def _note(cluster: Cluster) -> str:
     members = {_peer(node): node.name for node in cluster.controllers}
     rows = (f"{name}={value}" for name, value in etcd_member.environment_of("new", members).items())
     words = " \\\n  ".join(f"'{row}'" for row in rows)
-    return f"install -d {Path(ENVIRONMENT).parent}\nprintf '%s\\n' \\\n  {words} >{ENVIRONMENT}\n"
+    warning = "# Only for a cluster that never was: a member that lost its data must be removed and added, and join."
+    return f"{warning}\ninstall -d {Path(ENVIRONMENT).parent}\nprintf '%s\\n' \\\n  {words} >{ENVIRONMENT}\n"
 
 
 def _peer(node: Node) -> str:

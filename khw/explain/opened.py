@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from khw.cluster import NOT_KNOWN_YET
+from khw.errors import ProviderError
 from khw.explain.guide import Guide
 from khw.inventory.keys import login_key
 
@@ -23,7 +25,11 @@ def open_guide(session: Session, *, offline: bool, tell: Callable[[str], None]) 
     it. `offline`, and of nodes that do not answer, an ordinary Linux is assumed, and `tell` is told so.
     """
     run = session.context(check=True, foresee=True)
-    cluster = run.cluster
+    try:
+        cluster = _planned(session) if offline else run.cluster
+    except ProviderError as error:
+        tell(f"from the cluster file alone: {error.message}")
+        cluster = _planned(session)
     key = login_key(session.spec, session.workspace, check=True)
     facts: dict[str, Facts] = {}
     reachable = [node for node in cluster.nodes if node.exists and not node.unreachable]
@@ -44,6 +50,18 @@ def open_guide(session: Session, *, offline: bool, tell: Callable[[str], None]) 
         ssh_key=key,
         api=getattr(session.provider, "api", None),
     )
+
+
+def _planned(session: Session) -> Cluster:
+    """Return the cluster that the file asks for, with no word from the project."""
+    from khw.flags.rendered import planned
+
+    spec = session.spec
+    if spec.gcp is None:
+        return session.provider.foresee()
+    cluster = planned(spec)
+    nodes = tuple(replace(node, zone=spec.gcp.zone, exists=False) for node in cluster.nodes)
+    return replace(cluster, nodes=nodes, api_address=NOT_KNOWN_YET)
 
 
 def _informed(cluster: Cluster, facts: Mapping[str, Facts]) -> Cluster:

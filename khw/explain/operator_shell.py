@@ -223,7 +223,10 @@ done
 
 echo 'A NodePort, from here.'
 port=$(here get service {ECHO} -o 'jsonpath={{.spec.ports[0].nodePort}}')
-for address in {reached}; do curl -fsS --noproxy '*' --retry 5 --retry-all-errors "http://$address:$port/hostname"; echo; done
+for address in {reached}; do
+  curl -fsS --noproxy '*' --retry 5 --retry-all-errors "http://$address:$port/hostname"
+  echo
+done
 
 echo 'A deployment.'
 here create deployment nginx --image={agnhost} --replicas={len(cluster.workers)} -- /agnhost netexec

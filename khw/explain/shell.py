@@ -174,12 +174,11 @@ def _unit(unit: Unit) -> str:
 
 def _command(command: Command) -> str:
     if command.by_hand:
-        doing = command.by_hand.rstrip("\n")
-    else:
-        environment = "".join(f"{name}={quoted(value)} " for name, value in command.env)
-        doing = environment + _words(command.argv)
-        if command.stdin is not None:
-            doing += f" {heredoc(symbols.text_of(command.stdin))}"
+        return command.by_hand.rstrip("\n")
+    environment = "".join(f"{name}={quoted(value)} " for name, value in command.env)
+    doing = environment + _words(command.argv)
+    if command.stdin is not None:
+        doing += f" {heredoc(symbols.text_of(command.stdin))}"
     return f"if ! {_condition(command.unless)} >/dev/null 2>&1; then\n{_indented(doing)}\nfi"
 
 
