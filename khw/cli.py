@@ -147,10 +147,11 @@ def _selects(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--check", is_flag=True, help="Say what would change; change nothing.")
 @click.option("--diff", is_flag=True, help="Show the lines that change (or would); secrets are masked.")
 @click.option("--exit-code", is_flag=True, help="With --check: exit code 1 if anything would change.")
+@click.option("--step", is_flag=True, help="Stop before each phase, show it, and ask.")
 @click.pass_obj
-def run(file: Path, /, check: bool, diff: bool, exit_code: bool, **selection: Any) -> None:
+def run(file: Path, /, check: bool, diff: bool, exit_code: bool, step: bool, **selection: Any) -> None:
     """Build the cluster, or what is missing of it: phase by phase, on all hosts at once."""
-    _walk(file, check=check, diff=diff, exit_code=exit_code, **selection)
+    _walk(file, check=check, diff=diff, exit_code=exit_code, step=step, **selection)
 
 
 @main.command()
@@ -177,6 +178,7 @@ def _walk(  # noqa: PLR0913 - one parameter an option
     resume: bool,
     parallel: int,
     output: str,
+    step: bool = False,
 ) -> None:
     from khw import render
     from khw.phases import select
@@ -193,7 +195,12 @@ def _walk(  # noqa: PLR0913 - one parameter an option
     if plan is None:
         click.echo("nothing was left undone: nothing to do", err=True)
         return
-    outcome = session.run(plan, sinks=[render.ProgressLines(check=check)], what=" ".join(sys.argv[1:]))
+    before = None
+    if step:
+        from khw.cli_explain import stepper
+
+        before = stepper(file)
+    outcome = session.run(plan, sinks=[render.ProgressLines(check=check)], what=" ".join(sys.argv[1:]), before=before)
     if output == "json":
         render.data(outcome.report.as_dict(), "json")
     elif output == "nornir":

@@ -11,6 +11,7 @@ from khw.errors import UsageError
 
 if TYPE_CHECKING:
     from khw.explain.guide import Guide
+    from khw.stepping import Stepper
 
 
 @click.command()
@@ -44,3 +45,14 @@ def _guide(file: Path, *, offline: bool) -> Guide:
     from khw.session import open_session
 
     return open_guide(open_session(file, check=True), offline=offline, tell=lambda text: click.echo(text, err=True))
+
+
+def stepper(file: Path) -> Stepper:
+    """Return what `khw run --step` asks with; a phase's shell is rendered only when it is asked for."""
+    from khw.explain.topics import about_phase
+    from khw.stepping import Stepper
+
+    return Stepper(
+        describe=about_phase,
+        script=lambda phase: _guide(file, offline=False).shell(phase),
+    )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from khw.cluster import Cluster, Spec
     from khw.connection import Agent
     from khw.inventory.provider import Provider
+    from khw.phases import Phase
     from khw.verify import Context
     from khw.workspace import Workspace
 
@@ -49,6 +50,7 @@ class Run:
         {},
     )  # reached, unreachable
     notice: Callable[[str], None] = lambda _text: None
+    before: Callable[[Phase, str], None] = lambda _phase, _host: None  # a phase begins on a host; it may be held up
     flag_check: Callable[[Run], list[Change]] = lambda _run: []  # chapter 2's; nothing is looked at without it
     _flags: list[Change] | None = field(default=None, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)  # lanes meet in the two below

@@ -16,7 +16,7 @@ from khw.runlock import hold, holder, require_free
 from khw.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from nornir.core.task import AggregatedResult
@@ -91,14 +91,20 @@ class Session:
             foresee=foresee,
         )
 
-    def run(self, plan: Plan, *, sinks: Sequence[Sink], what: str) -> Outcome:
-        """Walk the plan, with the cluster's lock held and a journal written; with `check` only look at what is."""
+    def run(
+        self, plan: Plan, *, sinks: Sequence[Sink], what: str, before: Callable[[Phase, str], None] | None = None
+    ) -> Outcome:
+        """
+        Walk the plan, with the cluster's lock held and a journal written; with `check` only look at what is.
+
+        `before` is called when a phase begins on a host, and may hold it up (`khw.stepping`).
+        """
         from khw.clusterschema import put_beside
         from khw.journal import Journal, new_run_id
 
         if self.check:
             require_free(self.workspace.lock)
-            return self._walk(plan, new_run_id(self.workspace.runs), sinks)
+            return self._walk(plan, new_run_id(self.workspace.runs), sinks, before)
         self.workspace.prepare()
         put_beside(self.file)
         with hold(self.workspace.lock, what):
@@ -107,7 +113,7 @@ class Session:
             run_id = new_run_id(self.workspace.runs)
             journal = Journal(self.workspace.runs, run_id, what)
             try:
-                return self._walk(plan, run_id, [*sinks, journal])
+                return self._walk(plan, run_id, [*sinks, journal], before)
             finally:
                 journal.close()
                 if journal.lost:
@@ -115,12 +121,16 @@ class Session:
                         sinks, f"the journal of this run is not whole, --failed and --resume go by it: {journal.lost}"
                     )
 
-    def _walk(self, plan: Plan, run_id: str, sinks: Sequence[Sink]) -> Outcome:
+    def _walk(
+        self, plan: Plan, run_id: str, sinks: Sequence[Sink], before: Callable[[Phase, str], None] | None
+    ) -> Outcome:
         from nornir.core.task import AggregatedResult
 
         from khw.engine import Engine
 
-        engine = Engine(self.context(check=self.check, foresee=self.check), plan, run_id, sinks)
+        run = self.context(check=self.check, foresee=self.check)
+        run.before = before or run.before
+        engine = Engine(run, plan, run_id, sinks)
         report = engine.execute()
         return Outcome(report, engine.aggregated or AggregatedResult("khw run"))
 

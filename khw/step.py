@@ -98,6 +98,7 @@ class Step:
         self._pass((*first, *self._phase.needs))
         if self._phase.once and self._floor.board.claim(self._host, self._phase.name) != self._host:
             return Outcome.ELSEWHERE
+        self._floor.run.before(self._phase, self._host)
         self._floor.emit(PhaseStarted(self._host, self._phase.name))
         with self._floor.permits:
             if self._host == OPERATOR:

@@ -82,9 +82,9 @@ class Guide:
         head = [_head(phase, hosts), "set -eu", self._places()]
         bodies = {name: self._body(phase, name) for name in hosts}
         head += [FUNCTIONS[name] for name in self._functions(phase, hosts)]
-        if len(hosts) == 1:
-            return "\n\n".join((*head, bodies[hosts[0]])) + "\n"
-        return "\n\n".join((*head, *_choose(bodies))) + "\n"
+        if host:
+            return "\n\n".join((*head, bodies[host])) + "\n"
+        return "\n\n".join((*head, *_choose(bodies, [node.name for node in self.cluster.nodes]))) + "\n"
 
     def _body(self, phase: Phase, host: str) -> str:
         return self._ours(phase) if host == OPERATOR else self._theirs(phase, host)
@@ -136,15 +136,16 @@ def _head(phase: Phase, hosts: Sequence[str]) -> str:
     return "\n".join(rows)
 
 
-def _choose(bodies: dict[str, str]) -> Iterator[str]:
+def _choose(bodies: dict[str, str], nodes: Sequence[str]) -> Iterator[str]:
     """Yield a function for each host, and the choice between them: by the machine's name, or $KHW_HOST."""
     cases = []
     for host, body in bodies.items():
-        name = host.replace("-", "_").replace(".", "_")
-        yield f"on_{name}() {{\n{body}\n}}"
-        cases.append(f"  {'*' if host == OPERATOR else host}) on_{name} ;;")
-    if OPERATOR not in bodies:
-        cases.append('  *) echo "nothing is to be done on $(uname -n)" ;;')
-    else:
-        cases.append(cases.pop(0))
+        name = f"on_{host}".replace("-", "_").replace(".", "_")
+        yield f"{name}() {{\n{body}\n}}"
+        if host != OPERATOR:
+            cases.append(f"  {host}) {name} ;;")
+    others = [name for name in nodes if name not in bodies]
+    if others:
+        cases.append(f"  {' | '.join(others)}) echo 'nothing is to be done here' ;;")
+    cases.append("  *) on_operator ;;" if OPERATOR in bodies else "  *) echo 'nothing is to be done here' ;;")
     yield "case ${KHW_HOST:-$(uname -n)} in\n" + "\n".join(cases) + "\nesac"

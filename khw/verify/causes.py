@@ -172,15 +172,13 @@ def accused(result: CheckResult) -> Thing:
     return Thing(kind, "", result.node) if kind else Thing("check", result.name, result.node)
 
 
-def diagnose(
-    results: Iterable[CheckResult], cluster: Cluster, edges: Mapping[str, Sequence[Thing]] | None = None
-) -> list[Cause]:
-    """Return the root causes of what failed, the likeliest to matter first; `edges` are the two ends of TLS edges."""
+def diagnose(results: Iterable[CheckResult], cluster: Cluster) -> list[Cause]:
+    """Return the root causes of what failed, the likeliest to matter first."""
     failed: dict[Thing, list[CheckResult]] = {}
     for result in results:
         if result.status is Status.FAILED:
             failed.setdefault(accused(result), []).append(result)
-    model = Model(cluster, frozenset(failed), edges or {})
+    model = Model(cluster, frozenset(failed))
     rows: dict[tuple[str, str], _Row] = {}
     roots = {thing: model.roots(thing) for thing in failed}
     for thing, checks in failed.items():
@@ -223,7 +221,6 @@ class Model:
 
     cluster: Cluster
     accused: frozenset[Thing]
-    edges: Mapping[str, Sequence[Thing]] = field(default_factory=dict)
     _roots: dict[Thing, frozenset[Thing]] = field(default_factory=dict)
 
     def roots(self, thing: Thing) -> frozenset[Thing]:
@@ -262,7 +259,8 @@ class Model:
                 return [_all(Thing("unit", f"{thing.name}.service", here)), *self._ground(here)]
             case "load-balancer":
                 ways = [thing for thing in self._cloud() if "nodeports" not in thing.name]
-                return [Needs(self._on_controllers("api-server"), ANY), _all(*ways)]
+                pairs = self._files("/var/lib/kubernetes/kubernetes")  # whoever is sent to that one is not served
+                return [Needs(self._on_controllers("api-server"), ANY), _all(*ways, *pairs)]
             case "lease":
                 names = tuple(Thing("component", thing.name, node.name) for node in self.cluster.controllers)
                 return [_all(API), Needs(names, ANY)]
@@ -276,7 +274,7 @@ class Model:
                 leading = [Needs(tuple(Thing("lease", name) for name in COMPONENTS))]
                 return [_all(API, Thing("node", "", here), Thing("images", "", here)), *self._written, *leading]
             case "tls":
-                return [_all(*self.edges.get(thing.name, ()))]
+                return self._both_ends(thing)
             case _:
                 return self._seen_from_outside(thing)
 
@@ -308,6 +306,23 @@ class Model:
                 return [_all(API, *pods, *leads, *keys), *self._written, *self._named_components(thing)]
             case _:
                 return []
+
+    def _both_ends(self, tls: Thing) -> Iterable[Needs]:
+        """Return what a connection needs: what its client shows, and that its server runs on what it should read."""
+        from khw.verify.edges import subject, tried
+
+        node = next((node for node in self.cluster.nodes if node.name == tls.node), None)
+        edge = next((e for e in tried(node, self.cluster) if subject(e) == tls.name), None) if node else None
+        if edge is None or edge.credential is None:
+            return []
+        shown = edge.credential
+        mine = (edge.ca, shown.kubeconfig, shown.certificate, shown.key)
+        files = [Thing("file", path, tls.node) for path in mine if path]
+        there, unit = edge.server.host, f"{edge.server.component}.service"
+        if (there, unit) not in self._inputs:  # behind the load balancer
+            return [_all(API, *files)]
+        server = [Thing("machine", "", there), Thing("clock", "", there), Thing("unit", unit, there)]
+        return [_all(*files, *server, Thing("clock", "", tls.node)), *self._internal_network]
 
     def _unit(self, unit: Thing) -> Iterable[Needs]:
         here = unit.node

@@ -18,6 +18,7 @@ from khw.verify import (
     controllers,
     disk,
     dns,
+    edges,
     encryption,
     etcd,
     files,
@@ -62,6 +63,7 @@ CHECKS: tuple[Check, ...] = (
     PodCheck(name="service account token", look=workloads.token, smoke=True),
     PodCheck(name="deployment", look=workloads.deployment, smoke=True),
     PodCheck(name="encryption at rest", look=encryption.at_rest, smoke=True),
+    NodeCheck(name="TLS", roles=NODES, ask=edges.ask, judge=edges.judge),
     NodeCheck(name="clock", roles=NODES, ask=clock.ask, judge=clock.judge),
 )
 
