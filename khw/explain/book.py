@@ -3,15 +3,29 @@ The texts of `khw explain`, read from `book/*.toml`: one file a component, or a 
 
 In the file of a component (`etcd.toml`, `kubelet.toml` …) a table is a flag of its command line or, under [fields], a
 field of its configuration. In `phases.toml`, `files.toml`, `certificates.toml` and `checks.toml` it is one of those.
+Keys at the top of a file hold for all of its tables that do not say otherwise.
 """
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import cache
 from importlib import resources
 from typing import Any
+
+FLAGS: Mapping[str, tuple[str, ...]] = {
+    "etcd": ("etcd",),
+    "kube-apiserver": ("kube-apiserver", "serving"),
+    "kube-controller-manager": ("kube-controller-manager", "serving"),
+    "kube-scheduler": ("kube-scheduler", "serving"),
+    "containerd": ("containerd",),
+    "kubelet": ("kubelet", "serving"),
+    "kube-proxy": ("kube-proxy",),
+}
+"""Component (a unit's name without .service) → the files in which its flags are looked up, in this order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,18 +47,49 @@ class Entry:
 
 
 @cache
-def chapter_of(book: str, table: str = "") -> dict[str, Entry]:
+def chapter_of(book: str, table: str = "") -> Mapping[str, Entry]:
     """Return the entries of `book`.toml by name, in its order; `table` names a table of tables inside it."""
     text = resources.files("khw.explain").joinpath("book", f"{book}.toml").read_text("utf-8")
-    rows: dict[str, Any] = tomllib.loads(text)
-    if table:
-        rows = rows.get(table, {})
-    return {name: _entry(name, row) for name, row in rows.items() if "what" in row}
+    whole: dict[str, Any] = tomllib.loads(text)
+    common = {key: value for key, value in whole.items() if not isinstance(value, dict)}
+    rows = whole.get(table, {}) if table else whole
+    return {name: _entry(name, common | row) for name, row in rows.items() if isinstance(row, dict) and "what" in row}
 
 
 def _entry(name: str, row: dict[str, Any]) -> Entry:
     values: dict[str, Any] = {key: value.strip() if isinstance(value, str) else value for key, value in row.items()}
     return Entry(name=name, **values)
+
+
+def phase_entry(name: str) -> Entry | None:
+    """Return what is to be said of a phase."""
+    return chapter_of("phases").get(name)
+
+
+def flag_entry(component: str, flag: str) -> Entry | None:
+    """Return what is to be said of a component's flag (without dashes)."""
+    found = (chapter_of(book).get(flag) for book in FLAGS.get(component, ()))
+    return next((entry for entry in found if entry), None)
+
+
+def field_entry(component: str, field: str) -> Entry | None:
+    """Return what is to be said of a field in a component's configuration."""
+    return chapter_of(component, "fields").get(field) if component in FLAGS else None
+
+
+def file_entry(path: str) -> Entry | None:
+    """Return what is to be said of a path on a node, or of a set of objects by its name."""
+    rows = chapter_of("files")
+    if path in rows:
+        return rows[path]
+    return next((entry for pattern, entry in rows.items() if "*" in pattern and fnmatch(path, pattern)), None)
+
+
+def certificate_entry(name: str) -> Entry | None:
+    """Return what is to be said of an identity or an authority (NAME-ca)."""
+    rows = chapter_of("certificates")
+    kind = next((kind for kind in ("kubelet", "etcd") if name.startswith(f"{kind}-") and not name.endswith("-ca")), "")
+    return rows.get(name) or (rows.get(f"{kind}-NODE") if kind else None)
 
 
 def check_entry(check: str, subject: str = "") -> Entry | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from khw.errors import UsageError
 from khw.explain import operator_shell, symbols
-from khw.explain.book import chapter_of
+from khw.explain.book import phase_entry
 from khw.explain.shell import FUNCTIONS, Needed, script
 from khw.limits import limited
 from khw.report import OPERATOR
@@ -124,7 +124,7 @@ PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin"""
 
 
 def _head(phase: Phase, hosts: Sequence[str]) -> str:
-    entry = chapter_of("phases").get(phase.name)
+    entry = phase_entry(phase.name)
     rows = ["#!/bin/sh", f"# Chapter {phase.chapter}, {phase.name}: {phase.title}."]
     rows += [f"# {line}" for line in (entry.what if entry else "").splitlines()]
     nodes = [host for host in hosts if host != OPERATOR]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FACTS = (
     Facts(),
-    Facts(cgroup=1, can_lower_oom_score=False, can_set_conntrack=False, zstd=True, swap=True),
+    Facts(cgroup=1, can_lower_oom_score=False, can_set_conntrack=False, zstd=True, swap=True, container=True),
 )
 SPECIMEN_ADDRESS = "192.0.2.1"  # RFC 5737: nobody's
 
