@@ -17,7 +17,7 @@ import click
 
 from khw import __version__, completion, interrupt
 from khw.cli_artifacts import artifacts
-from khw.cli_explain import explain
+from khw.cli_explain import explain, export
 from khw.cli_lab import lab
 from khw.cli_shell import completion as completion_command
 from khw.cli_shell import schema
@@ -77,6 +77,7 @@ def main(ctx: click.Context, file: Path) -> None:
 main.add_command(lab)
 main.add_command(artifacts)
 main.add_command(explain)
+main.add_command(export)
 main.add_command(verify)
 main.add_command(smoke)
 main.add_command(completion_command)

@@ -19,25 +19,69 @@ if TYPE_CHECKING:
 @click.option("--phase", "phase_name", help="The phase of this name, where TOPIC could be something else too.")
 @click.option("--host", help="Only this host: a node, or `operator`.")
 @click.option("--shell", "as_shell", is_flag=True, help="Print the phase as a script that does it by hand.")
-@click.option("--offline", is_flag=True, help="Ask no node what it is: take an ordinary one.")
+@click.option("--offline", is_flag=True, help="Ask neither the project nor nodes: from the cluster file alone.")
+@click.option("-o", "output", type=click.Choice(["text", "json", "name"]), default="text", show_default=True)
 @click.pass_obj
 def explain(  # noqa: PLR0913 - one parameter an option
-    file: Path, topic: str | None, phase_name: str | None, host: str | None, as_shell: bool, offline: bool
+    file: Path,
+    topic: str | None,
+    phase_name: str | None,
+    host: str | None,
+    as_shell: bool,
+    offline: bool,
+    output: str,
 ) -> None:
     """
     Say what TOPIC is, why it is there, and what breaks without it; show it on this cluster, and by hand.
 
-    TOPIC is a phase, a file on a node, a flag or a field, a certificate, a unit or a check.
+    TOPIC is a phase, a file on a node, a flag or a field (kubelet:node-ip, where several have it), a certificate, a
+    unit or a check. Without it, and with -o name, every topic is listed.
     """
+    from khw import render
+    from khw.explain.topics import Topics
     from khw.phases import select
 
-    name = phase_name or (topic if as_shell else None)
-    if as_shell:
+    name = phase_name or topic
+    if as_shell or phase_name:
         if not name:
             raise UsageError("--shell prints a phase, and none was named", hint="khw explain --phase etcd --shell")
         (phase,) = select([name])
-        click.echo(_guide(file, offline=offline).shell_for(phase, host), nl=False)
+        if as_shell:
+            click.echo(_guide(file, offline=offline).shell_for(phase, host), nl=False)
+            return
+    topics = Topics(_guide(file, offline=offline))
+    if not name:
+        click.echo("\n".join(topics.names()))
         return
+    found = topics.find(name, host)
+    if phase_name:
+        found = [said for said in found if said.kind == "phase"]
+    if output == "json":
+        render.data([said.as_dict() for said in found], "json")
+    elif output == "name":
+        click.echo("\n".join(said.name for said in found))
+    else:
+        from khw import render_topic
+
+        for said in found:
+            render_topic.topic(said)
+
+
+@click.command()
+@click.option("--to", type=click.Path(path_type=Path), help="A file, in place of standard output.")
+@click.option("--offline", is_flag=True, help="Ask neither the project nor nodes: from the cluster file alone.")
+@click.pass_obj
+def export(file: Path, to: Path | None, offline: bool) -> None:
+    """Write the whole guide for this very cluster as Markdown, every command runnable."""
+    from khw.explain.export import markdown
+    from khw.files import write_atomically
+
+    text = markdown(_guide(file, offline=offline))
+    if to is None:
+        click.echo(text, nl=False)
+    else:
+        write_atomically(to, text.encode())
+        click.echo(f"wrote {to}")
 
 
 def _guide(file: Path, *, offline: bool) -> Guide:
