@@ -69,14 +69,26 @@ def explain(  # noqa: PLR0913 - one parameter an option
 
 @click.command()
 @click.option("--to", type=click.Path(path_type=Path), help="A file, in place of standard output.")
+@click.option("--scripts", type=click.Path(path_type=Path), help="A directory: a script a phase instead, numbered.")
 @click.option("--offline", is_flag=True, help="Ask neither the project nor nodes: from the cluster file alone.")
 @click.pass_obj
-def export(file: Path, to: Path | None, offline: bool) -> None:
-    """Write the whole guide for this very cluster as Markdown, every command runnable."""
+def export(file: Path, to: Path | None, scripts: Path | None, offline: bool) -> None:
+    """
+    Write the whole guide for this very cluster as Markdown, every command runnable.
+
+    The scripts find out where they run: on your own machine first, then as root on the nodes.
+    """
     from khw.explain.export import markdown
     from khw.files import write_atomically
+    from khw.phases import PHASES
 
-    text = markdown(_guide(file, offline=offline))
+    guide = _guide(file, offline=offline)
+    if scripts is not None:
+        for number, phase in enumerate(PHASES, 1):
+            write_atomically(scripts / f"{number:02}-{phase.name}.sh", guide.shell(phase).encode(), mode=0o755)
+        click.echo(f"wrote {len(PHASES)} scripts to {scripts}")
+        return
+    text = markdown(guide)
     if to is None:
         click.echo(text, nl=False)
     else:
