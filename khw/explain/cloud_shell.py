@@ -60,7 +60,7 @@ def in_lab(api: Api, rows: Iterable[Wanted], members: Sequence[Node] = ()) -> st
 
 
 def _body(message: Message) -> str:
-    text = type(message).to_json(message, including_default_value_fields=False, indent=2)
+    text = type(message).to_json(message, always_print_fields_with_no_presence=False, indent=2)
     if SSH_KEY not in text:
         return heredoc(text)
     return heredoc(text.replace("\\", "\\\\").replace("$", "\\$").replace(SSH_KEY, PUBLIC_KEY), expands=True)

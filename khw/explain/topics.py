@@ -71,7 +71,7 @@ class Topics:
                 *(_typed(name) for name in _check_names()),
                 *content.certificates,
                 *(flag for _, flag in content.flags),
-                *(field for _, field in content.fields),
+                *(field for component, field in content.fields if book.field_entry(component, field)),
                 *content.paths,
                 *(path.rpartition("/")[2] for path in content.paths),
                 *(_component(path) for path in content.paths if path.startswith(UNITS)),

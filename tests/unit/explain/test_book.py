@@ -19,7 +19,7 @@ from khw.explain.book import Entry
 from khw.flags.rendered import Rendered, render, specimens
 from khw.flags.unitfile import commands, flag_names
 from khw.phases import PHASES
-from khw.resources import Absent, Directory, File, Manifest, Unit
+from khw.resources import Absent, Binary, Directory, File, Manifest, Unit
 
 CLUSTER = cluster(Spec(proxy=Proxy(mode="nftables")))
 CONFIGURED = {
@@ -52,7 +52,7 @@ def paths() -> set[str]:
     found: set[str] = set()
     for one in rendered():
         for resource in one.resources:
-            if isinstance(resource, File | Directory | Absent):
+            if isinstance(resource, Binary | File | Directory | Absent):
                 found.add(resource.path)
             elif isinstance(resource, Unit):
                 found.add(f"/etc/systemd/system/{resource.name}")
