@@ -124,7 +124,8 @@ def _let_in(said: str) -> bool:
 
 
 def _refused(said: str) -> bool:
-    return said in {"401", "403"} or said.startswith("refused")
+    """Whether nothing was given away: also with 500, where whom to ask for a right is itself away."""
+    return said.startswith("refused") or (said.isdigit() and int(said) >= 400)
 
 
 def _command(node: Node, edge: Edge) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Optional, Tuple  # noqa: UP035 - Python 3.9 runs it on the node
 
 AT_ONCE = 8
-LIMIT = 4.0  # seconds for one try
+LIMIT = 10.0  # seconds for one try
 REQUEST = "GET %s HTTP/1.1\r\nHost: khw\r\nConnection: close\r\n\r\n"
 Pair = Tuple[str, ...]  # noqa: UP006 - likewise; of two paths
 
