@@ -23,6 +23,7 @@ from khw.cli_shell import completion as completion_command
 from khw.cli_shell import schema
 from khw.cli_verify import smoke, verify
 from khw.errors import KhwError, UsageError
+from khw.files import disk_full
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,15 +44,24 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except KhwError as error:
-            click.secho(f"khw: {error}", fg="red", err=True)
-            if evidence := getattr(error, "evidence", ""):
-                click.echo(evidence, err=True)
-            if error.hint:
-                click.echo(f"  → {error.hint}", err=True)
-            ctx.exit(error.exit_code)
+            _tell(ctx, error)
+        except OSError as error:
+            full = disk_full(error)
+            if full is None:
+                raise
+            _tell(ctx, full)
         except KeyboardInterrupt:
             click.echo("khw: cancelled", err=True)
             interrupt.leave(interrupt.EXIT_CODE)
+
+
+def _tell(ctx: click.Context, error: KhwError) -> None:
+    click.secho(f"khw: {error}", fg="red", err=True)
+    if evidence := getattr(error, "evidence", ""):
+        click.echo(evidence, err=True)
+    if error.hint:
+        click.echo(f"  → {error.hint}", err=True)
+    ctx.exit(error.exit_code)
 
 
 @click.group(cls=_Group, context_settings=HELP)

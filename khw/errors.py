@@ -15,6 +15,7 @@ Every error that khw raises on purpose, in one tree.
     │   ├── SpaceError           1   … or does not fit on the disk
     │   └── ToolchainError       1   … or cannot be built here
     ├── PkiError                 1   a key or a certificate is lost or unusable
+    ├── DiskError                1   the operator's own disk takes nothing more
     ├── LabError                 1   the lab cannot run, or a part of it does not answer
     ├── StepError                3   a step failed on a node
     ├── CutOffError            130   ended by Ctrl-C, before its own end
@@ -102,6 +103,10 @@ class ToolchainError(ArtifactError):
 
 class PkiError(KhwError):
     """A key or certificate on the operator's side is lost or unusable."""
+
+
+class DiskError(KhwError):
+    """The operator's own disk takes nothing more: full, over quota, or read-only."""
 
 
 class LabError(KhwError):

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
+
+from khw.errors import DiskError
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+def disk_full(error: BaseException) -> DiskError | None:
+    """Return the error that names this machine's disk, if that is what an error of the system is about."""
+    if not isinstance(error, OSError) or error.errno not in FULL:
+        return None
+    where = f"{error.filename}: " if error.filename else ""
+    return DiskError(
+        f"this machine's disk takes nothing more: {where}{error.strerror}",
+        hint="make room (`df -h`: khw writes beside the cluster file, and to its cache), then run khw again: "
+        "it takes up where it was",
+    )
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:

@@ -15,6 +15,7 @@ from khw.client import RemoteCommand
 from khw.compare import Touched
 from khw.errors import KhwError, UnreachableError
 from khw.events import PhaseStarted, PhaseWaits, ResourceDone
+from khw.files import disk_full
 from khw.gates import Blocked, Board, Cancelled, Need
 from khw.limits import limited
 from khw.report import OPERATOR, Outcome, PhaseResult
@@ -78,7 +79,7 @@ class Step:
         except Exception as bug:
             logging.getLogger(__name__).debug("unexpected error", exc_info=bug)
             outcome = Outcome.FAILED
-            error = KhwError(f"unexpected {type(bug).__name__}: {bug}", hint="this is a bug in khw")
+            error = disk_full(bug) or KhwError(f"unexpected {type(bug).__name__}: {bug}", hint="this is a bug in khw")
         if self._floor.board.cancelled and error and outcome is not Outcome.CANCELLED:
             outcome = Outcome.CANCELLED  # what was ended on request did not fail
             error = KhwError(f"cut off: {error.message}", hint="khw run --resume goes on from here")

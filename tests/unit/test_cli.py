@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -78,3 +80,19 @@ def test_run_failed_before_any_run_says_so(tmp_path: Path) -> None:
     code, _, err = run("-f", file, "run", "--failed")
     assert code == 2
     assert "no run yet" in err
+
+
+@pytest.mark.parametrize(("command", "where"), [("run", "khw.session.hold"), ("destroy", "khw.journal.Journal._write")])
+def test_a_full_disk_of_this_machine_is_named_and_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, where: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "file"))
+
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none"))
+    assert run("-f", str(tmp_path / "khw.yaml"), "init", "--project", "p")[0] == 0
+    monkeypatch.setattr(where, full)
+    code, _, err = run("-f", str(tmp_path / "khw.yaml"), command, *(["--yes"] if command == "destroy" else []))
+    assert code == 1
+    assert f"this machine's disk takes nothing more: {tmp_path}/file: No space left on device" in err
+    assert "make room" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from khw import phases as table
 from khw.changes import Action, Change
 from khw.cluster import Facts, Role, Spec
 from khw.engine import Engine, Plan
-from khw.errors import ProviderError, StepError, UnreachableError, UsageError
+from khw.errors import DiskError, ProviderError, StepError, UnreachableError, UsageError
 from khw.events import Notice, RunEnded
 from khw.gates import Need, Quorum
 from khw.operator import Run
@@ -187,6 +188,15 @@ def test_a_host_that_cannot_be_reached_is_never_a_success(world: World, host: st
     assert report.exit_code in {3, 4}
     assert Outcome.UNREACHABLE in outcomes(report, host).values()
     assert not any(outcome.good for outcome in outcomes(report, host).values())
+
+
+def test_a_full_disk_of_this_machine_is_no_bug_of_khws(world: World) -> None:
+    world.trouble["certificates", "worker-0"] = OSError(errno.ENOSPC, "No space left on device")
+    stopped = world.run().stopped("worker-0")
+    assert stopped
+    assert isinstance(stopped.error, DiskError)
+    assert "No space left on device" in stopped.error.message
+    assert "make room" in stopped.error.hint
 
 
 def test_two_lost_controllers_of_three_block_with_the_reason(world: World) -> None:
