@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import paramiko
+    from netmiko import BaseConnection
     from nornir.core.configuration import Config
 
 CONNECTION = "khw_agent"  # Nornir keeps the names of all kinds of plugins in one place, and "khw" is the inventory's
@@ -66,7 +67,7 @@ class SshChannel:
 
     def ready(self) -> bool:
         """Whether something is there to receive."""
-        return self._channel.recv_ready()
+        return self._channel.recv_ready() or bool(self._channel.eof_received) or self._channel.closed
 
     def last_words(self) -> str:
         """Return standard error."""
@@ -119,13 +120,12 @@ class KhwConnection:
 
             netmiko = Netmiko()
             limits = dict.fromkeys(("conn_timeout", "auth_timeout", "banner_timeout"), patience)
-            strict = {"ssh_strict": True, "disabled_algorithms": algorithms}
+            strict = {"ssh_strict": True, "disabled_algorithms": algorithms, "auto_connect": False}
             kind = platform if platform and platform != "linux" else "terminal_server"
             arguments = {**options, **limits, **strict}
             with _known_hosts(hostname or "", port or 22, keys) as file:
                 netmiko.open(hostname, username, password, port or 22, kind, {**arguments, **file}, configuration)
-            client: paramiko.SSHClient = netmiko.connection.remote_conn_pre
-            return client
+                return _without_shell(netmiko.connection)
 
         self.connection = _start(login, name, f"{hostname}:{port or 22}", timeout)
 
@@ -147,6 +147,17 @@ def _known_hosts(hostname: str, port: int, keys: Sequence[str] | None) -> Iterat
         yield {"alt_host_keys": True, "alt_key_file": f"/proc/self/fd/{descriptor}"}
     finally:
         os.close(descriptor)
+
+
+def _without_shell(prepared: BaseConnection) -> paramiko.SSHClient:
+    """Log in as netmiko would, and open no terminal: nobody types in it, and it is three round trips."""
+    client: paramiko.SSHClient = prepared._build_ssh_client()
+    try:
+        client.connect(**prepared._connect_params_dict())
+    except BaseException:
+        client.close()
+        raise
+    return client
 
 
 def open_agent(  # noqa: PLR0913 - all are what a login takes
@@ -213,7 +224,10 @@ def _executed(client: paramiko.SSHClient, command: str, timeout: float) -> param
         raise EOFError
     _tune(transport.sock)
     channel = transport.open_session(timeout=timeout)
+    # What the command reads is sent behind it at once: a server that refuses the command closes the channel.
+    channel._wait_for_event = lambda: None  # type: ignore[attr-defined]
     channel.exec_command(command)
+    del channel._wait_for_event  # type: ignore[attr-defined]
     return channel
 
 

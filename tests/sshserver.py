@@ -18,11 +18,12 @@ SUDO = '#!/bin/sh\nshift\nexec "$@"\n'  # sudo -n COMMAND: where tests do not ru
 
 
 class Server(paramiko.ServerInterface):
-    """Takes one key, and commands."""
+    """Takes one key, and commands (or none, without `commands`); it has no terminals."""
 
-    def __init__(self, allowed: paramiko.PKey, path: str) -> None:
+    def __init__(self, allowed: paramiko.PKey, path: str, *, commands: bool = True) -> None:
         self._allowed = allowed
         self._path = path
+        self._commands = commands
 
     def get_allowed_auths(self, username: str) -> str:
         return "publickey"
@@ -33,13 +34,9 @@ class Server(paramiko.ServerInterface):
     def check_channel_request(self, kind: str, chanid: int) -> int:
         return paramiko.common.OPEN_SUCCEEDED
 
-    def check_channel_pty_request(self, channel: paramiko.Channel, *terminal: object) -> bool:
-        return True
-
-    def check_channel_shell_request(self, channel: paramiko.Channel) -> bool:
-        return True  # netmiko opens one and leaves it alone
-
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        if not self._commands:
+            return False
         threading.Thread(target=self._run, args=(channel, command), daemon=True).start()
         return True
 
@@ -74,7 +71,9 @@ def _feed(channel: paramiko.Channel, child: subprocess.Popen[bytes]) -> None:
 class SshServer:
     """The server; `refuse` logins are dropped before it takes one, as sshd does at its limit."""
 
-    def __init__(self, directory: Path, *, refuse: int = 0, path: str = os.environ["PATH"]) -> None:
+    def __init__(
+        self, directory: Path, *, refuse: int = 0, path: str = os.environ["PATH"], commands: bool = True
+    ) -> None:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -86,7 +85,8 @@ class SshServer:
         tools.mkdir()
         (tools / "sudo").write_text(SUDO)
         (tools / "sudo").chmod(0o755)
-        self._server = Server(paramiko.Ed25519Key.from_private_key_file(str(self.private_key)), f"{tools}:{path}")
+        key = paramiko.Ed25519Key.from_private_key_file(str(self.private_key))
+        self._server = Server(key, f"{tools}:{path}", commands=commands)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.known_hosts = directory / "known_hosts"

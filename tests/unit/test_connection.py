@@ -44,6 +44,18 @@ def test_the_cipher_is_the_fast_one_and_small_packets_do_not_wait(tmp_path: Path
         assert transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
+def test_a_login_waits_for_no_answer_that_it_can_do_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is a round trip; the server has no terminal either, which netmiko would open by itself."""
+    monkeypatch.setattr(paramiko.Channel, "_request_success", lambda _channel, _message: None)
+    with SshServer(tmp_path) as server, connect(server) as agent:
+        assert agent.facts.kernel
+
+
+def test_a_node_that_takes_no_commands_says_so(tmp_path: Path) -> None:
+    with SshServer(tmp_path, commands=False) as server, pytest.raises(UnreachableError, match="ended as soon as"):
+        connect(server)
+
+
 def test_a_server_without_fast_ciphers_is_taken_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with SshServer(tmp_path) as server:
         server_side = paramiko.Transport.__init__
