@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from khw.artifacts.store import Store
-    from khw.client import Payload
+    from khw.client import Cargo
     from khw.cluster import Facts
     from khw.compare import State
+    from khw.relay import Station
 
 
 class Machine(Protocol):
@@ -32,16 +33,21 @@ class Machine(Protocol):
     def facts(self) -> Facts:
         """What it is."""
 
+    @property
+    def distance(self) -> float:
+        """How far it is, in seconds of round trip."""
+
     def probe(self, specs: Sequence[Mapping[str, Any]], *, record: bool = True) -> list[dict[str, Any]]:
         """Return the states of resources."""
 
     def act(
         self,
         ops: Sequence[Mapping[str, Any]],
-        payloads: Sequence[Payload] = (),
+        payloads: Sequence[Cargo] = (),
         *,
         on_done: Callable[[dict[str, Any]], None],
         on_bytes: Callable[[int], None] | None = None,
+        relay: Mapping[str, str] | None = None,
     ) -> None:
         """Do these, in order."""
 
@@ -81,6 +87,7 @@ def converge(  # noqa: PLR0913 - who listens and what is simulated is the caller
     settle: Callable[[], AbstractContextManager[object]] | None = None,
     guard: Callable[[Sequence[Change]], AbstractContextManager[object] | None] | None = None,
     foreseen: Touched | None = None,
+    station: Callable[[], Station | None] = lambda: None,
 ) -> list[Change]:
     """
     Bring these resources to where they should be on the agent's node, and return what that took.
@@ -88,6 +95,7 @@ def converge(  # noqa: PLR0913 - who listens and what is simulated is the caller
     With `check` nothing is done, and `foreseen` is what the node's earlier phases would have done. `on_change` hears of
     each resource when it is done, `on_bytes` of what the node has taken of uploads; trailing Waits run inside
     `settle()`, and units and commands, with what follows, inside `guard(what will be done)` if that returns one.
+    `station()` is the node's place among those that pass artifacts on to each other, if they do.
     StepError names the resource that failed: those before it are done, those after it are not.
     """
     articles = _articles(agent, resources, store, check=check)
@@ -105,13 +113,14 @@ def converge(  # noqa: PLR0913 - who listens and what is simulated is the caller
         first = len(rows)
     guarded = guard([row.change for row in rows]) if guard else None
     quiet = _quiet(resources) if guarded else 0
+    act = _Act(agent, articles, listener, on_bytes, station())
     if quiet:
-        _act(agent, rows[:quiet], articles, listener, on_bytes)
+        act.through(rows[:quiet])
     with guarded or nullcontext():
-        _act(agent, rows[quiet:first], articles, listener, on_bytes)
+        act.through(rows[quiet:first])
         if rows[first:]:
             with settle() if settle else nullcontext():
-                _act(agent, rows[first:], articles, listener, on_bytes)
+                act.through(rows[first:])
     return listener.changes
 
 
@@ -160,30 +169,59 @@ def _trailing_waits(resources: Sequence[Resource]) -> int:
     return count
 
 
-def _act(
-    agent: Machine,
-    rows: Sequence[_Row],
-    articles: Articles,
-    listener: _Listener,
-    on_bytes: Callable[[int], None] | None,
-) -> None:
-    """Do what there is to do, in one exchange; what is as it should be is reported in its place."""
-    waiting = list(rows)
+@dataclass(frozen=True, slots=True)
+class _Act:
+    """How things are done on a node: one exchange for each call of `through`."""
 
-    def pass_idle() -> None:
-        while waiting and not waiting[0].act:
-            listener.note(waiting.pop(0).change)
+    agent: Machine
+    articles: Articles
+    listener: _Listener
+    on_bytes: Callable[[int], None] | None
+    station: Station | None
 
-    def done(event: dict[str, Any]) -> None:
-        listener.note(_happened(waiting.pop(0).change, event))
+    def through(self, rows: Sequence[_Row]) -> None:
+        """Do what there is to do, in one exchange; what is as it should be is reported in its place."""
+        waiting = list(rows)
+
+        def pass_idle() -> None:
+            while waiting and not waiting[0].act:
+                self.listener.note(waiting.pop(0).change)
+
+        def done(event: dict[str, Any]) -> None:
+            row = waiting.pop(0)
+            self._arrived(row, event)
+            self.listener.note(_happened(row.change, event))
+            pass_idle()
+
         pass_idle()
+        busy = [row for row in waiting if row.act]
+        if not busy:
+            return
+        ops = [operation(row.resource, row.state, self.articles) for row in busy]
+        cargo = [sent for row in busy if (sent := self._cargo(row)) is not None]
+        if self.station is None:
+            self.agent.act(ops, cargo, on_done=done, on_bytes=self.on_bytes)
+        else:
+            with self.station.open():
+                self.agent.act(ops, cargo, on_done=done, on_bytes=self._taken, relay=self.station.card)
 
-    pass_idle()
-    busy = [row for row in waiting if row.act]
-    if busy:
-        ops = [operation(row.resource, row.state, articles) for row in busy]
-        payloads = [p for row in busy if (p := payload(row.resource, row.state, articles)) is not None]
-        agent.act(ops, payloads, on_done=done, on_bytes=on_bytes)
+    def _cargo(self, row: _Row) -> Cargo | None:
+        """Return what goes to the node with the operation, by whichever way."""
+        sent = payload(row.resource, row.state, self.articles)
+        if sent is None or self.station is None or not isinstance(row.resource, Binary | Image):
+            return sent
+        return self.station.parcel(self.articles.found[row.resource.artifact], sent)
+
+    def _taken(self, count: int) -> None:
+        if self.station:
+            self.station.moves()
+        if self.on_bytes:
+            self.on_bytes(count)
+
+    def _arrived(self, row: _Row, event: Mapping[str, Any]) -> None:
+        """Tell the others that they may have an artifact from this node."""
+        if self.station and isinstance(row.resource, Binary | Image):
+            self.station.has(self.articles.sha256(row.resource.artifact), event["port"])
 
 
 def _happened(planned: Change, event: dict[str, Any]) -> Change:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import getpass
 import io
+import math
 import os
 import socket
 import threading
 import time
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
 from khw.agent import bundle
@@ -82,6 +84,27 @@ class FileState:
     mtime: float = 0.0
 
 
+class Hold(Enum):
+    """Why there is no frame of a payload to send just now."""
+
+    ANSWER = "the node says first what came of the last one"
+    OTHERS = "what is on its way to another node is waited for"
+
+
+class Cargo(Protocol):
+    """What goes with a request: a `Payload`, or one that may come from another node (`khw.relay`)."""
+
+    @property
+    def encoding(self) -> str:
+        """'' or gzip or zstd."""
+
+    def frames(self, exchange: int) -> Iterator[bytes | Hold]:
+        """Give the frames, each when it is asked for."""
+
+    def heard(self, event: dict[str, Any]) -> None:
+        """Hear what the node said while these were the frames."""
+
+
 @dataclass(frozen=True, slots=True)
 class Payload:
     """Bytes that go with a request, encoded '' or gzip or zstd; opened when it is their turn."""
@@ -101,6 +124,9 @@ class Payload:
                 yield pack(DATA, exchange, piece)
         yield pack(DATA, exchange, b"")
 
+    def heard(self, event: dict[str, Any]) -> None:
+        """Nothing depends on it."""
+
 
 class Agent:
     """
@@ -113,6 +139,8 @@ class Agent:
         self.name = name
         self.round_trips = 0
         self.bytes_sent = 0
+        self.bytes_relayed = 0  # that this node had from others
+        self.distance = math.inf  # seconds of the quickest exchange, less what it took on the node
         self.facts = Facts()
         self.skew = 0.0  # seconds that the node's clock was ahead of ours when the agent started
         self.run_id = ""  # of the run that this is part of: the node's lock names it
@@ -149,25 +177,33 @@ class Agent:
     def act(
         self,
         ops: Sequence[Mapping[str, Any]],
-        payloads: Sequence[Payload] = (),
+        payloads: Sequence[Cargo] = (),
         *,
         on_done: Callable[[dict[str, Any]], None],
         on_bytes: Callable[[int], None] | None = None,
+        relay: Mapping[str, str] | None = None,
     ) -> None:
-        """Do these, in order; `on_done` hears of each at once, `on_bytes` of what the node has taken."""
+        """
+        Do these, in order; `on_done` hears of each at once, `on_bytes` of what the node has taken.
+
+        `relay` lets the node pass artifacts on (`khw.relay`).
+        """
 
         def event(message: dict[str, Any]) -> None:
             if message["event"] == "done":
                 on_done(message)
             elif message["event"] == "taken" and on_bytes:
                 on_bytes(message["bytes"])
+            elif message["event"] == "fetched":
+                self.bytes_relayed += message["bytes"]
 
-        self.exchange({"do": "act", "ops": list(ops), "run": self.run_id}, payloads, on_event=event)
+        request = {"do": "act", "ops": list(ops), "run": self.run_id, "relay": dict(relay or {})}
+        self.exchange(request, payloads, on_event=event)
 
     def exchange(
         self,
         request: Mapping[str, Any],
-        payloads: Sequence[Payload] = (),
+        payloads: Sequence[Cargo] = (),
         *,
         on_event: Callable[[dict[str, Any]], None] | None = None,
         on_data: Callable[[bytes], None] | None = None,
@@ -236,17 +272,17 @@ class Agent:
     def _converse(
         self,
         request: Mapping[str, Any],
-        payloads: Sequence[Payload],
+        payloads: Sequence[Cargo],
         ears: _Ears,
         limit: float | None,
         silence: float,
     ) -> dict[str, Any]:
+        began = time.monotonic()
         self._send(pack_message(self._exchanges, dict(request)), silence)
-        ahead = _Ahead(frame for payload in payloads for frame in payload.frames(self._exchanges))
+        ahead = _Ahead(payloads, self._exchanges)
         try:
             while True:
-                while ahead.may_send and not self._channel.ready():
-                    self._send(ahead.next(), silence)
+                self._feed(ahead, silence)
                 frame = self._frame(silence, limit)
                 if frame.exchange != self._exchanges:
                     continue
@@ -258,15 +294,29 @@ class Agent:
                 if message["event"] == "alive":
                     self._send(pack_message(self._exchanges, {}), silence)
                 elif message["event"] == "end":
+                    self.distance = min(self.distance, max(0.0, time.monotonic() - began - message["took"]))
                     return message
                 elif message["event"] == "failed":
                     raise _failure(self.name, message)
                 else:
-                    ahead.taken(message.get("bytes", 0))
+                    ahead.heard(message)
                     if ears.event:
                         ears.event(message)
         finally:
             ahead.close()
+
+    def _feed(self, ahead: _Ahead, silence: float) -> None:
+        """Send what there is to send, until the node says something, or until only its word can bring this on."""
+        deadline = time.monotonic() + silence
+        while ahead.may_send and not self._buffer and not self._channel.ready():
+            piece = ahead.next()
+            if isinstance(piece, bytes):
+                self._send(piece, silence)
+                deadline = time.monotonic() + silence
+            elif piece is Hold.ANSWER:
+                return
+            elif time.monotonic() > deadline:
+                raise TimeoutError
 
     def _send(self, data: bytes, timeout: float) -> None:
         self._channel.send(data, timeout)
@@ -300,23 +350,33 @@ class _Ears:
 class _Ahead:
     """The frames of an exchange's payloads; no more than WINDOW bytes go ahead of what the node has taken."""
 
-    def __init__(self, frames: Iterator[bytes]) -> None:
-        self._frames = frames
-        self._next = next(frames, None)
+    def __init__(self, payloads: Sequence[Cargo], exchange: int) -> None:
+        self._left = list(reversed(payloads))
+        self._exchange = exchange
+        self._cargo: Cargo | None = None
+        self._frames: Iterator[bytes | Hold] = iter(())
         self._ahead = 0
 
     @property
     def may_send(self) -> bool:
-        return self._next is not None and self._ahead < WINDOW
+        return bool(self._cargo or self._left) and self._ahead < WINDOW
 
-    def next(self) -> bytes:
-        frame = self._next or b""
-        self._ahead += len(frame) - HEADER.size
-        self._next = next(self._frames, None)
-        return frame
+    def next(self) -> bytes | Hold:
+        while True:
+            for piece in self._frames:
+                if isinstance(piece, bytes) and piece[:1] == DATA:
+                    self._ahead += len(piece) - HEADER.size
+                return piece
+            self._cargo = self._left.pop() if self._left else None
+            if self._cargo is None:
+                return Hold.ANSWER
+            self._frames = self._cargo.frames(self._exchange)
 
-    def taken(self, count: int) -> None:
-        self._ahead -= count
+    def heard(self, event: dict[str, Any]) -> None:
+        if event["event"] == "taken":
+            self._ahead -= event["bytes"]
+        if self._cargo:
+            self._cargo.heard(event)
 
     def close(self) -> None:
         close = getattr(self._frames, "close", None)

@@ -145,13 +145,18 @@ class Ssh(_Part):
 
 
 class ArtifactSources(_Part):
-    """Where binaries and images come from, in order."""
+    """Where binaries and images come from, in order; and whether nodes pass them on to each other (khw.relay)."""
 
     sources: tuple[Literal["cache", "mirror", "upstream", "build"], ...] = Field(
         ("cache", "upstream", "build"), description="Where to look, in this order."
     )
     mirror: str | None = Field(
         None, description="A directory or a URL that `khw artifacts bundle` wrote; used where sources has `mirror`."
+    )
+    relay: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Whether nodes pass artifacts on to each other, so that each crosses your line once: `auto` where "
+        "they are 10 ms of round trip away or more.",
     )
 
 

@@ -63,9 +63,12 @@ workers:
 #   private_key: ~/.ssh/id_ed25519
 
 # Where binaries and images come from, in this order. `mirror` is a directory or a URL.
+# `relay`: each is sent once, and passed on from node to node inside their own network: `auto` does that where the
+# nodes are 10 ms and more of round trip away; always, never.
 # artifacts:
 #   sources: [cache, upstream, build]
 #   mirror: /srv/khw-mirror
+#   relay: auto
 
 # Limits in seconds; nothing waits without one.
 # timeouts:

@@ -180,7 +180,7 @@ def operation(resource: Resource, state: State, articles: Articles) -> dict[str,
         case File() | Binary():
             sent = payload(resource, state, articles)
             op |= {"mode": resource.mode, "owner": _owner(resource), "payload": sent is not None}
-            op |= {"encoding": sent.encoding if sent else ""}
+            op |= {"encoding": sent.encoding if sent else "", "artifact": isinstance(resource, Binary)}
         case Image():
             op |= {"payload": True, "encoding": articles.form, "sha256": articles.sha256(resource.artifact)}
             op |= {"timeout": _limit(resource.timeout, SLOW)}

@@ -29,6 +29,7 @@ from khw.events import Notice, PhaseEnded, RunEnded, RunStarted
 from khw.gates import Board, members_of
 from khw.inventory.plugin import inventory_of
 from khw.phases import GROUND, Phase
+from khw.relay import Relay
 from khw.report import OPERATOR, Report, first_bad
 from khw.runner import LaneRunner
 from khw.step import Floor, Step
@@ -96,6 +97,7 @@ class Engine:
             emit=self._emit,
             board=Board(members_of(()), frozenset()),
             began=time.monotonic(),
+            relay=Relay(run.spec.artifacts.relay, lambda host, text: self._emit(Notice(host, text))),
         )
         self._lock = threading.Lock()
         self._agents: dict[str, Agent] = {}
@@ -231,6 +233,7 @@ class Engine:
                 return
             del self._agents[host.name]
             self._count(agent)
+            self._floor.relay.stops(host.name, gone=True)
         host.close_connection(CONNECTION)
 
     def _step(self, task: Task, phase: Phase) -> Result:
@@ -298,6 +301,7 @@ class Engine:
     def _count(self, agent: Agent) -> None:
         self._report.round_trips += agent.round_trips
         self._report.bytes_sent += agent.bytes_sent
+        self._report.bytes_relayed += agent.bytes_relayed
 
 
 @dataclass(frozen=True, slots=True)

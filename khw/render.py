@@ -139,9 +139,10 @@ def report(result: Report) -> None:
                 if text:
                     errors.print(Text("\n".join(f"    {line}" for line in text.splitlines())))
     verb = "would change" if result.check else "changed"
+    relayed = f", {result.bytes_relayed / 1e6:.1f} MB passed on between nodes" if result.bytes_relayed else ""
     stdout().print(
         f"\n{result.changed} {verb} on {len(result.hosts)} hosts in {result.seconds:.1f} s, "
-        f"{result.round_trips} round trips, {result.bytes_sent / 1e6:.1f} MB sent"
+        f"{result.round_trips} round trips, {result.bytes_sent / 1e6:.1f} MB sent{relayed}"
     )
 
 

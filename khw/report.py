@@ -85,7 +85,8 @@ class Report:
     seconds: float = 0.0
     interrupted: bool = False
     round_trips: int = 0
-    bytes_sent: int = 0
+    bytes_sent: int = 0  # over the operator's line
+    bytes_relayed: int = 0  # of artifacts, from node to node
 
     @property
     def hosts(self) -> dict[str, list[PhaseResult]]:
@@ -129,5 +130,6 @@ class Report:
             "changed": self.changed,
             "round_trips": self.round_trips,
             "bytes_sent": self.bytes_sent,
+            "bytes_relayed": self.bytes_relayed,
             "hosts": {host: [r.as_dict() | {"changes": r.changes_as_dicts()} for r in rows] for host, rows in hosts},
         }

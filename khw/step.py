@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from khw.events import Sink
     from khw.operator import Run
     from khw.phases import Phase
+    from khw.relay import Relay
     from khw.resources import Resource
     from khw.turns import Health
 
@@ -43,6 +44,7 @@ class Floor:
     emit: Sink
     board: Board
     began: float
+    relay: Relay
     foreseen: dict[str, Touched] = field(default_factory=dict)  # by host: what its phases so far would have done
 
     def clock(self) -> float:
@@ -130,6 +132,7 @@ class Step:
             settle=self._settle,
             guard=self._guard,
             foreseen=self._floor.foreseen.setdefault(self._host, Touched()),
+            station=lambda: self._floor.relay.station(self._host, node.internal_ip, agent.distance),
         )
 
     def _note(self, change: Change) -> None:

@@ -10,7 +10,7 @@ from khw.errors import StepError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from khw.client import Payload
+    from khw.client import Cargo
 
 ABSENT: Mapping[str, Any] = {"kind": "absent"}
 STATES: Mapping[str, Mapping[str, Any]] = {
@@ -35,6 +35,7 @@ class UnmadeMachine:
     def __init__(self, name: str) -> None:
         self.name = name
         self.facts = Facts()
+        self.distance = 0.0
 
     def probe(self, specs: Sequence[Mapping[str, Any]], *, record: bool = True) -> list[dict[str, Any]]:
         """Return the states that these resources will have when the machine has booted."""
@@ -44,11 +45,12 @@ class UnmadeMachine:
     def act(
         self,
         ops: Sequence[Mapping[str, Any]],
-        payloads: Sequence[Payload] = (),
+        payloads: Sequence[Cargo] = (),
         *,
         on_done: Callable[[dict[str, Any]], None],
         on_bytes: Callable[[int], None] | None = None,
+        relay: Mapping[str, str] | None = None,
     ) -> None:
         """Fail: only a plan meets it."""
-        del ops, payloads, on_done, on_bytes
+        del ops, payloads, on_done, on_bytes, relay
         raise StepError("its machine does not exist", node=self.name, hint="khw run --phase compute makes it")

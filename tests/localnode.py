@@ -117,7 +117,10 @@ class LocalProcess:
             return b""
 
     def ready(self) -> bool:
-        return bool(select.select([self.process.stdout], [], [], 0)[0])
+        try:
+            return bool(select.select([self.process.stdout], [], [], 0)[0])
+        except ValueError:  # likewise
+            return True
 
     def last_words(self) -> str:
         assert self.process.stderr

@@ -7,6 +7,7 @@ on the node. So they use the standard library only, that of Python 3.9, and impo
     wire       frames, the same on both ends
     session    requests in, events out; a dead operator is noticed at once
     processes  children in their own process group, none of which outlives the agent
+    relay      artifacts from node to node
     node       what the other modules share: places, records, the session
     fence      one run acts at a time, and nothing of one that is over
     masking    what may be seen of a secret's text

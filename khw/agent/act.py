@@ -34,7 +34,8 @@ def act(node: Node, ops: Sequence[dict[str, Any]], operator: str, run: str) -> N
             finally:
                 node.save()
             seconds = time.monotonic() - started
-            node.session.tell(event="done", index=index, seconds=seconds, **outcome._asdict())
+            port = op.get("port", 0)
+            node.session.tell(event="done", index=index, seconds=seconds, port=port, **outcome._asdict())
     node.session.tell(event="end")
 
 

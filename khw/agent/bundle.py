@@ -13,6 +13,7 @@ MODULES = (
     "wire",
     "session",
     "processes",
+    "relay",
     "node",
     "fence",
     "masking",

@@ -49,6 +49,8 @@ def _serve(node: Node, request: dict[str, Any], operator: str) -> None:
     if request["do"] == "probe":
         node.session.tell(event="end", states=probe(node, request["specs"], record=request["record"]))
     elif request["do"] == "act":
+        if request["relay"]:
+            node.shelf.open(**request["relay"])
         act(node, request["ops"], operator, request["run"])
     elif request["do"] == "run":
         node.session.tell(event="end", results=_run(node, request))

@@ -6,6 +6,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from khw.agent.relay import Shelf
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -98,6 +100,7 @@ class Node:
         self.session = session
         self.processes = processes
         self.fence = fence
+        self.shelf = Shelf()
         self.digests = Records(os.path.join(places.home, "digests.json"))
         self.units = Records(os.path.join(places.home, "units.json"))
         self.images = Records(os.path.join(places.home, "images.json"))

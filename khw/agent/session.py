@@ -8,7 +8,19 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from khw.agent.wire import ALIVE, DATA, ORPHANED, WINDOW, BrokenStreamError, Frame, pack, pack_message, read_frame
+from khw.agent.wire import (
+    ALIVE,
+    DATA,
+    JSON,
+    ORPHANED,
+    TICKET,
+    WINDOW,
+    BrokenStreamError,
+    Frame,
+    pack,
+    pack_message,
+    read_frame,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +44,7 @@ class Session:
         self._busy = threading.Event()
         self._heard = time.monotonic()
         self._exchange = 0
+        self._began = self._heard  # on the present exchange
         self.on_life: Callable[[], None] = lambda: None  # hears of every sign of life of the operator
 
     def listen(self) -> None:
@@ -44,8 +57,9 @@ class Session:
         self._busy.clear()
         while True:
             frame = self._next()
-            if frame.kind != DATA:
+            if frame.kind == JSON:
                 self._exchange = frame.exchange
+                self._began = time.monotonic()
                 self._busy.set()
                 return frame.message()
 
@@ -62,19 +76,35 @@ class Session:
                 return
             yield body
 
+    def drop_payload(self) -> None:
+        """Take the next payload, and want nothing of it."""
+        if self.ticket():
+            self.tell(event="fetched", bytes=0)
+            return
+        for _ in self.payload():
+            pass
+
+    def ticket(self) -> dict[str, Any] | None:
+        """Return where the next payload is to be had, if not from the operator."""
+        if self._next(take=False).kind != TICKET:
+            return None
+        return self._next().message()
+
     def tell(self, **event: Any) -> None:
-        """Send an event of the present exchange."""
+        """Send an event of the present exchange; with its end go the seconds that it took here."""
+        if event["event"] == "end":
+            event["took"] = time.monotonic() - self._began
         self._write(pack_message(self._exchange, event))
 
     def send(self, data: bytes) -> None:
         """Send a piece of data."""
         self._write(pack(DATA, self._exchange, data))
 
-    def _next(self) -> Frame:
+    def _next(self, *, take: bool = True) -> Frame:
         with self._arrived:
             while not self._frames:
                 self._arrived.wait()
-            return self._frames.popleft()
+            return self._frames.popleft() if take else self._frames[0]
 
     def _write(self, data: bytes) -> None:
         try:
@@ -90,7 +120,7 @@ class Session:
                 frame = read_frame(self._exactly)
                 self._heard = time.monotonic()
                 self.on_life()
-                if frame.kind == DATA or frame.body != b"{}":  # {} is the operator's sign of life
+                if frame.kind != JSON or frame.body != b"{}":  # {} is the operator's sign of life
                     with self._arrived:
                         self._frames.append(frame)
                         self._arrived.notify()

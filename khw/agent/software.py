@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from khw.agent.node import CREATED, UNCHANGED, UPDATED, FailureError, Outcome
 from khw.agent.paths import receive
+from khw.agent.relay import room
 
 if TYPE_CHECKING:
     from khw.agent.node import Node
@@ -66,8 +67,7 @@ def import_image(node: Node, op: dict[str, Any]) -> Outcome:
     reference = op["reference"]
     before = reference in (references(node) or ())
     if before and node.images.get(reference) == op["sha256"]:
-        for _ in node.session.payload():
-            pass
+        node.session.drop_payload()
         return Outcome(UNCHANGED)
     os.makedirs(node.places.home, mode=0o700, exist_ok=True)
     archive = os.path.join(node.places.home, f"image-{os.getpid()}.tar")
@@ -76,6 +76,8 @@ def import_image(node: Node, op: dict[str, Any]) -> Outcome:
         node.must(
             [*CTR, "import", "--local", archive], f"containerd does not take the image {reference}", op["timeout"]
         )
+        if room(archive):
+            op["port"] = node.shelf.put(archive, op["sha256"])
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(archive)

@@ -119,7 +119,9 @@ class World:
     def agent(self, host: Any) -> Any:
         if host.name in self.unreachable:
             raise UnreachableError("no answer", node=host.name)
-        return SimpleNamespace(facts=Facts(), skew=self.skew, round_trips=1, bytes_sent=2, close=lambda: None)
+        return SimpleNamespace(
+            facts=Facts(), skew=self.skew, round_trips=1, bytes_sent=2, bytes_relayed=3, close=lambda: None
+        )
 
 
 @pytest.fixture

@@ -188,7 +188,7 @@ def test_a_key_is_closed_from_its_first_byte_here(tmp_path: Path, modes: set[int
 
 
 def test_a_key_is_closed_from_its_first_byte_on_a_node(tmp_path: Path, modes: set[int]) -> None:
-    session = SimpleNamespace(payload=lambda: iter([b"hid", b"den"]))
+    session = SimpleNamespace(payload=lambda: iter([b"hid", b"den"]), ticket=lambda: None)
     node = AgentNode(Places(home=str(tmp_path)), cast("Any", session), cast("Any", None), cast("Any", None))
     op = {
         "path": str(tmp_path / "key"),
@@ -196,6 +196,7 @@ def test_a_key_is_closed_from_its_first_byte_on_a_node(tmp_path: Path, modes: se
         "owner": f"{Path(tmp_path).owner()}:{Path(tmp_path).group()}",
         "encoding": "",
         "sha256": hashlib.sha256(b"hidden").hexdigest(),
+        "artifact": False,
     }
     paths.write(node, op)
     assert (tmp_path / "key").read_bytes() == b"hidden"
