@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from khw import completion
 from khw.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,9 +16,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("topic", required=False)
-@click.option("--phase", "phase_name", help="The phase of this name, where TOPIC could be something else too.")
-@click.option("--host", help="Only this host: a node, or `operator`.")
+@click.argument("topic", required=False, shell_complete=completion.topics)
+@click.option(
+    "--phase",
+    "phase_name",
+    shell_complete=completion.phases,
+    help="The phase of this name, where TOPIC could be something else too.",
+)
+@click.option("--host", shell_complete=completion.nodes, help="Only this host: a node, or `operator`.")
 @click.option("--shell", "as_shell", is_flag=True, help="Print the phase as a script that does it by hand.")
 @click.option("--offline", is_flag=True, help="Ask neither the project nor nodes: from the cluster file alone.")
 @click.option("-o", "output", type=click.Choice(["text", "json", "name"]), default="text", show_default=True)

@@ -1,5 +1,5 @@
 """
-What the shell offers after Tab: phases, checks, hosts and nodes.
+What the shell offers after Tab: phases, checks, topics, hosts and nodes.
 
 From the table of phases and the cluster file alone, never from the network; a file that cannot be read offers nothing.
 """
@@ -47,6 +47,13 @@ def checks(_context: click.Context, _parameter: click.Parameter, incomplete: str
     from khw.verify.table import CHECKS, typed
 
     return _items(dict.fromkeys(typed(check.name) for check in CHECKS), incomplete)
+
+
+def topics(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer what `khw explain` has texts of: phases, checks, certificates, files, flags and fields."""
+    from khw.explain.book import words
+
+    return _items(words(), incomplete)
 
 
 def nodes(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -61,6 +61,15 @@ def _entry(name: str, row: dict[str, Any]) -> Entry:
     return Entry(name=name, **values)
 
 
+def words() -> list[str]:
+    """Return the names of everything that there are texts of and that is the same in every cluster."""
+    kinds = [*chapter_of("phases"), *chapter_of("certificates"), *chapter_of("files")]
+    kinds += [name.lower().replace(" ", "-") for name in chapter_of("checks")]
+    for name in dict.fromkeys(name for names in FLAGS.values() for name in names):
+        kinds += [*chapter_of(name), *chapter_of(name, "fields")]
+    return [name for name in dict.fromkeys(kinds) if "*" not in name and not name.endswith("-NODE")]
+
+
 def phase_entry(name: str) -> Entry | None:
     """Return what is to be said of a phase."""
     return chapter_of("phases").get(name)

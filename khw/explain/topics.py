@@ -15,7 +15,7 @@ from khw.explain.shell import Needed, lines
 from khw.phases import PHASES
 from khw.resources import Unit
 from khw.verify.rounds import REACHABLE
-from khw.verify.table import CHECKS
+from khw.verify.table import CHECKS, typed
 
 if TYPE_CHECKING:
     from khw.explain.book import Entry
@@ -68,7 +68,7 @@ class Topics:
         return sorted(
             {
                 *(phase.name for phase in PHASES),
-                *(_typed(name) for name in _check_names()),
+                *(typed(name) for name in _check_names()),
                 *content.certificates,
                 *(flag for _, flag in content.flags),
                 *(field for component, field in content.fields if book.field_entry(component, field)),
@@ -96,8 +96,8 @@ class Topics:
     def _checks(self, word: str) -> Iterator[Topic]:
         for name in _check_names():
             entry = book.check_entry(name)
-            if entry and _typed(name) == _typed(word):
-                here = f"khw verify {_typed(name)}\nlikely, when it fails: {entry.likely}"
+            if entry and typed(name) == typed(word):
+                here = f"khw verify {typed(name)}\nlikely, when it fails: {entry.likely}"
                 yield _topic("check", name, entry, here, entry.show.format(node="NODE", subject="SUBJECT"))
 
     def _certificates(self, word: str) -> Iterator[Topic]:
@@ -174,10 +174,6 @@ def _component(path: str) -> str:
 
 def _check_names() -> list[str]:
     return list(dict.fromkeys((REACHABLE, *(check.name for check in CHECKS))))
-
-
-def _typed(name: str) -> str:
-    return name.lower().replace(" ", "-")
 
 
 def _owned(word: str) -> tuple[str, str]:
