@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from khw.stepping import Stepper
 
 
-@click.command()
+@click.command(context_settings={"ignore_unknown_options": True})  # a flag may be typed with its dashes
 @click.argument("topic", required=False, shell_complete=completion.topics)
 @click.option(
     "--phase",

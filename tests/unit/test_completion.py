@@ -80,6 +80,11 @@ def test_checks_are_offered_as_verify_takes_them(folder: Path) -> None:
     assert len(offered(folder, "khw verify ")) == len({check.name for check in CHECKS})
 
 
+def test_topics_are_offered_as_explain_takes_them(folder: Path) -> None:
+    assert offered(folder, "khw explain client-") == ["client-cert-auth", "client-ca-file"]
+    assert "apiserver-etcd-client" in offered(folder, "khw explain apis")
+
+
 def test_what_is_slow_or_needs_the_network_is_never_loaded(folder: Path) -> None:
     code = (
         "import sys\n"
