@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ HERE = "127.0.0.1"
 SELF = "127.0.0.9"  # the proxy's own address as a client: what comes from there goes through
 TABLE = "khw-bench-distance"
 PIECE = 16 << 10
+BACKLOG = 0.05  # seconds of a line's bytes that wait before it, so that it is never idle while somebody sends
 
 Address = tuple[str, int]
 
@@ -96,12 +98,12 @@ class Line:
         self._free = 0.0
 
     async def take(self, data: bytes) -> float:
-        """Put these bytes on the line, when all others before them are; return when they are through."""
+        """Put these bytes on the line, as soon as few are before them; return when they will be through."""
         self.crossed += len(data)
         now = time.monotonic()
         if self._rate:
             self._free = max(now, self._free) + len(data) / self._rate
-            await asyncio.sleep(self._free - now)
+            await asyncio.sleep(self._free - now - BACKLOG)
             now = self._free
         return now + self.delay
 
@@ -152,6 +154,8 @@ async def _serve(delay: float, rate: int, routes: Sequence[str]) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     await ended.wait()
     sys.stdout.write(f"{to.crossed} {back.crossed}\n")
+    sys.stdout.flush()
+    os._exit(0)  # connections that are still open are nobody's any more
 
 
 if __name__ == "__main__":
