@@ -12,19 +12,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.clock import Case, measure
-from benchmarks.distance import far_away
+from benchmarks.distance import DISTANCES, far_away
 from benchmarks.ground import PEERS, ansible_settings, mitogen_settings
 from benchmarks.kubeadm import render_kubeadm
 from benchmarks.tree import FIRST, LAST, render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from benchmarks.clock import Sample
     from benchmarks.ground import Ground
 
 FRESH, AGAIN, REPAIR, WHOLE = "fresh", "again", "repair", "whole"
+MEASUREMENTS = (FRESH, AGAIN, REPAIR)
 FAILED = "worker-0"
 UNIT = "/etc/systemd/system/kubelet.service"
 BREAK = f"sudo systemctl disable --now kubelet && sudo rm {UNIT} && sudo systemctl daemon-reload"
@@ -105,47 +106,37 @@ def contestants(ground: Ground, commands: Path) -> tuple[Contestant, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Distances:
-    """Round trips in milliseconds: at which the cluster is made, and at which it is then run again and repaired."""
-
-    fresh: int
-    later: Sequence[int]
-
-
-def compete(ground: Ground, contestant: Contestant, distances: Distances) -> Iterator[Sample]:
-    """Measure one contestant on new machines: fresh, then at each distance again and repair, then all chapters."""
+def compete(ground: Ground, contestant: Contestant, round_trip: int) -> Iterator[Sample]:
+    """Measure one contestant on new machines, that far away: fresh, again, repair; khw's whole run at each distance."""
     ground.renew()
-    ground.cut_connections()
     ground.write_inventories()
     contestant.render(ground)
     everything = contestant.case(ground, limited=False)
-    with far_away(ground.addresses(), distances.fresh):
-        fresh = measure(FRESH, everything, distances.fresh)
+    fresh = _measure(ground, FRESH, everything, round_trip)
     judge(ground, contestant)
     yield fresh
-    for round_trip in distances.later:
-        ground.cut_connections()
-        with far_away(ground.addresses(), round_trip):
-            yield measure(AGAIN, everything, round_trip)
-        ground.on(FAILED, BREAK)
-        ground.cut_connections()
-        with far_away(ground.addresses(), round_trip):
-            repair = measure(REPAIR, contestant.case(ground, limited=True), round_trip)
-        ground.on(FAILED, "systemctl is-active --quiet kubelet && systemctl is-enabled --quiet kubelet")
-        judge(ground, contestant)
-        yield repair
-    if contestant.whole and distances.later:
-        yield from _whole(ground, contestant, distances.later)
+    yield _measure(ground, AGAIN, everything, round_trip)
+    ground.on(FAILED, BREAK)
+    repair = _measure(ground, REPAIR, contestant.case(ground, limited=True), round_trip)
+    ground.on(FAILED, "systemctl is-active --quiet kubelet && systemctl is-enabled --quiet kubelet")
+    judge(ground, contestant)
+    yield repair
+    if contestant.whole and not round_trip:
+        yield from _whole(ground, contestant)
 
 
-def _whole(ground: Ground, contestant: Contestant, distances: Sequence[int]) -> Iterator[Sample]:
+def _measure(ground: Ground, measurement: str, case: Case, round_trip: int) -> Sample:
+    ground.cut_connections()
+    with far_away(ground.addresses(), round_trip):
+        return measure(measurement, case, round_trip)
+
+
+def _whole(ground: Ground, contestant: Contestant) -> Iterator[Sample]:
     """Measure a run of every chapter that changes nothing, after one that did what was left."""
     case = Case(name=contestant.name, command=contestant.whole, directory=ground.root)
     measure("warm-up", case)
-    for round_trip in distances:
-        with far_away(ground.addresses(), round_trip):
-            yield measure(WHOLE, case, round_trip)
+    for round_trip in DISTANCES:
+        yield _measure(ground, WHOLE, case, round_trip)
 
 
 def judge(ground: Ground, contestant: Contestant) -> None:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+DISTANCES = (0, 50, 150)  # milliseconds of round trip
 FIRST_PORT = 22100
 HERE = "127.0.0.1"
 SELF = "127.0.0.9"  # the proxy's own address as a client: what comes from there goes through

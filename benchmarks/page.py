@@ -52,8 +52,6 @@ TAIL = """\
 - A distance is made by a small proxy before every address that is reached over the network: each machine's SSH, the
   load balancer and the cloud's own API. It holds every byte back for half a round trip. The handshake of TCP itself is
   not held back: every tool has one round trip a connection less than it would have.
-- The run that changes nothing and the failed worker are measured at each distance on the cluster that the contestant
-  made with the machines near.
 - Ansible's kept connections are cut before each run, so that each begins without any, as all others do.
 - Ansible (with and without mitogen): one play for all hosts with strategy free, a role for each chapter, `copy` for
   files, pipelining, six forks, no facts. pyinfra: one deploy, `--no-wait`. nornir + netmiko: `netmiko_send_command`,
