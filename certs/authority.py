@@ -77,12 +77,19 @@ def make_authority(authority: Authority, *, days: int) -> Pair:
     return _pair(builder.sign(key, hashes.SHA256()), key)
 
 
-def issue(identity: Identity, authority: Pair, *, days: int, key: EllipticCurvePrivateKey | None = None) -> Pair:
-    """Return a certificate for `key` (or a new one); it ends no later than the authority does."""
+def issue(
+    identity: Identity,
+    authority: Pair,
+    *,
+    days: int,
+    key: EllipticCurvePrivateKey | None = None,
+    at: datetime | None = None,
+) -> Pair:
+    """Return a certificate for `key` (or a new one), issued `at` (or now); it ends no later than the authority does."""
     key = key or generate_private_key(SECP256R1())
     issuer = authority.x509
     builder = (
-        _dated(days, no_later_than=issuer.not_valid_after_utc)
+        _dated(days, at, no_later_than=issuer.not_valid_after_utc)
         .subject_name(subject(identity.common_name, identity.organization))
         .issuer_name(issuer.subject)
         .public_key(key.public_key())
@@ -129,8 +136,8 @@ def authority_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifie
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
 
 
-def _dated(days: int, no_later_than: datetime | None = None) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
+def _dated(days: int, at: datetime | None = None, no_later_than: datetime | None = None) -> x509.CertificateBuilder:
+    now = at or datetime.now(UTC)
     end = now + timedelta(days=days)
     return (
         x509.CertificateBuilder()

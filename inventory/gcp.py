@@ -30,7 +30,7 @@ class GcpProvider:
     def __init__(self, spec: Spec, ssh_public_key: str) -> None:
         if spec.gcp is None:
             raise UsageError("the cluster file has no section 'gcp'", hint="`khw init` writes one")
-        self._spec = spec
+        self.spec = spec
         self._key = ssh_public_key
         self.api = Api(spec.gcp, timeout=spec.timeouts.cloud)
 
@@ -40,33 +40,33 @@ class GcpProvider:
 
     def preflight(self) -> Sequence[CheckResult]:
         """Chapter 1: credentials, project, region, zone, machine types, images and quotas."""
-        return gcp_preflight.preflight(self.api, self._spec)
+        return gcp_preflight.preflight(self.api, self.spec)
 
     def ensure_compute(self, *, check: bool = False) -> Sequence[Change]:
         """Chapter 3: network, subnet, firewall rules, address and machines; no stopped machine is started."""
         self._refuse_strangers()
-        return ensure(self.api, gcp_compute.wanted(self._spec, self.api, self._key), check=check)
+        return ensure(self.api, gcp_compute.wanted(self.spec, self.api, self._key), check=check)
 
     def _refuse_strangers(self) -> None:
         """Name a machine that is labelled as the cluster's and is not in the file: khw never removes one itself."""
-        planned = {machine.name for machine in self._spec.planned}
-        found = self.api.labelled(gcp_compute.CLUSTER_LABEL, self._spec.name)
+        planned = {machine.name for machine in self.spec.planned}
+        found = self.api.labelled(gcp_compute.CLUSTER_LABEL, self.spec.name)
         strangers = [row for row in found if str(row.name) not in planned]
         if strangers:
             names = ", ".join(str(row.name) for row in strangers)
             raise DiffersError(
-                f"instance {names} is labelled as cluster {self._spec.name}'s and is not in the cluster file",
+                f"instance {names} is labelled as cluster {self.spec.name}'s and is not in the cluster file",
                 hint=f"raise the count again, or `gcloud compute instances delete {names.replace(',', '')} "
                 f"--zone {last(strangers[0].zone)} --project {self.api.gcp.project}`",
             )
 
     def discover(self) -> Cluster:
         """Return the cluster with its machines as they are now."""
-        return gcp_discovery.discover(self.api, self._spec)
+        return gcp_discovery.discover(self.api, self.spec)
 
     def foresee(self) -> Cluster:
         """Return the cluster with its machines as they are now, and as they will be made."""
-        return gcp_discovery.foresee(self.api, self._spec)
+        return gcp_discovery.foresee(self.api, self.spec)
 
     def ensure_load_balancer(self, cluster: Cluster, *, check: bool = False) -> Sequence[Change]:
         """Chapter 8: instance groups, health check, backend service, forwarding rule, the checkers' firewall rule."""
@@ -78,15 +78,15 @@ class GcpProvider:
 
     def routes(self) -> Sequence[Route]:
         """Return the network's route table, default routes included."""
-        return gcp_routes.table(self.api, self._spec)
+        return gcp_routes.table(self.api, self.spec)
 
     def destroy(self, *, check: bool = False) -> Sequence[Change]:
         """Chapter 14: remove what the ensures made, each as soon as nothing uses it."""
-        return gcp_destroy.destroy(self.api, self._spec, check=check)
+        return gcp_destroy.destroy(self.api, self.spec, check=check)
 
     def leftovers(self) -> Sequence[str]:
         """Return what there is of the cluster in the project, with a word where khw did not make it."""
         return [
             row.id if row.ours else f"{row.id} (of this name, and not made by khw for this cluster)"
-            for row in gcp_destroy.left(self.api, self._spec)
+            for row in gcp_destroy.left(self.api, self.spec)
         ]

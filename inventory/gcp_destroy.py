@@ -69,7 +69,7 @@ def destroy(api: Api, spec: Spec, *, check: bool) -> list[Change]:
     seconds: dict[object, float] = {}
     if not check:
         jobs = [
-            Job(row, partial(_delete, api, row), tuple(user for user in rows if user.kind in USERS[row.kind]))
+            Job(row, partial(remove, api, row), tuple(user for user in rows if user.kind in USERS[row.kind]))
             for row in rows
         ]
         seconds = dict(together(api, jobs))
@@ -150,7 +150,8 @@ def _names(spec: Spec, kind: Kind) -> set[str]:
     }.get(kind, {f"{name}-api"})
 
 
-def _delete(api: Api, row: Found) -> float:
+def remove(api: Api, row: Found) -> float:
+    """Delete a resource and wait until it is gone; return the seconds. One that is not there is no error."""
     began = time.monotonic()
     doing = f"deleting {row.kind.name} {row.name}"
     request = {**api.place(row.kind, row.zone), row.kind.field: row.name}

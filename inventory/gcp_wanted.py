@@ -112,4 +112,5 @@ def differs(api: Api, rows: Sequence[tuple[Wanted, Message]]) -> DiffersError:
         hint="make the cluster file say what is there, take another name, or remove it: "
         f"`gcloud compute {first.kind.command} delete {first.name}{where[first.kind.scope]} "
         f"--project {api.gcp.project}`",
+        resources=tuple(row.id for row, _ in rows),
     )

@@ -18,6 +18,7 @@ import click
 from khw import __version__, completion, interrupt
 from khw.cli_artifacts import artifacts
 from khw.cli_explain import explain, export
+from khw.cli_drill import drill
 from khw.cli_lab import lab
 from khw.cli_shell import completion as completion_command
 from khw.cli_shell import schema
@@ -92,6 +93,7 @@ main.add_command(verify)
 main.add_command(smoke)
 main.add_command(completion_command)
 main.add_command(schema)
+main.add_command(drill)
 
 
 def _session(file: Path, *, check: bool = False) -> Session:

@@ -78,7 +78,11 @@ class CredentialsError(ProviderError):
 
 
 class DiffersError(ProviderError):
-    """A cloud resource exists under our name and is not what the cluster file says."""
+    """A cloud resource exists under our name and is not what the cluster file says; `resources` are their ids."""
+
+    def __init__(self, message: str, *, hint: str = "", resources: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.resources = resources
 
 
 class OperationError(ProviderError):

@@ -142,7 +142,7 @@ class Session:
         checks = select(names)
         deadline = time.monotonic() + wait
         while True:
-            with _ended_at_once(), self._agents() as context:
+            with _ended_at_once(), self.connected() as context:
                 verdict = verify(context, checks)
             if verdict.ok or time.monotonic() >= deadline:
                 return verdict
@@ -153,11 +153,12 @@ class Session:
         from khw.verify.smoke import run as smoke_test
         from khw.verify.verdict import Verdict
 
-        with _ended_at_once(), self._agents() as context:
+        with _ended_at_once(), self.connected() as context:
             results = smoke_test(context, disruptive=disruptive)
             return Verdict(tuple(results), tuple(diagnose(results, context.cluster)))
 
-    def _agents(self) -> _Connected:
+    def connected(self) -> _Connected:
+        """Connect to every node that answers, for the length of a `with` block."""
         return _Connected(self.context(check=True))  # checks make nothing on the operator's side
 
     def nodes(self) -> list[dict[str, str | None]]:

@@ -84,6 +84,16 @@ class Workspace:
         return self.root / "lock"
 
     @property
+    def drill(self) -> Path:
+        """Says which drill runs (khw.drills.state)."""
+        return self.root / "drill.json"
+
+    @property
+    def drill_folder(self) -> Path:
+        """What the way back from a drill needs: a snapshot of etcd, keys."""
+        return self.root / "drill"
+
+    @property
     def ssh_key(self) -> Path:
         """The cluster's own SSH key; made at first use."""
         if not self.ssh_key_file.exists():
