@@ -123,7 +123,7 @@ colleague started with the key rotation yesterday, got called away in the middle
         " sudo systemctl restart kube-apiserver'",
         "khw ssh {last} 'sudo kubectl --kubeconfig /var/lib/kubernetes/admin.kubeconfig get secret {payroll}'",
     ),
-    cause=Cause(check="encryption at rest read by {last}"),
+    cause=Cause(check="encryption at rest readable", node="{last}"),
     proof=("encryption at rest",),
     find=lambda _ground: {"payroll": PAYROLL, "config": CONFIG},
     make=_rotate_halfway,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from khw.artifacts import lock
@@ -46,6 +47,44 @@ def judge(node: Node, context: Context, answers: Sequence[Completed]) -> Iterabl
             actual="ok" if fine else "; ".join(bad) or last_line(answer),
             hint=HINT,
         )
+
+
+def ask_names(node: Node, context: Context) -> Sequence[RemoteCommand]:
+    """Ask this API server under every name by which clients know it."""
+    server = f"https://{node.internal_ip}:{context.cluster.network.api_port}"
+    commands = (raw(server, "/livez") for _ in names(context))
+    return tuple(
+        replace(command, argv=(*command.argv, f"--tls-server-name={name}"))
+        for command, name in zip(commands, names(context), strict=True)
+    )
+
+
+def judge_names(node: Node, context: Context, answers: Sequence[Completed]) -> Iterable[Finding]:
+    """Expect that its certificate is for all of them; a server that does not answer at all is another check's."""
+    refused = {
+        name: last_line(answer).partition("x509: ")[2]
+        for name, answer in zip(names(context), answers, strict=True)
+        if "x509: " in answer.err
+    }
+    fine = not refused
+    yield Finding(
+        ok=fine,
+        expected=f"its certificate is taken for {', '.join(names(context))}",
+        actual="it is" if fine else "; ".join(dict.fromkeys(refused.values())),
+        hint="openssl x509 -in /var/lib/kubernetes/kubernetes.pem -noout -dates -ext subjectAltName;"
+        f" khw run --phase certificates --phase control-plane --limit {node.name}",
+    )
+
+
+def names(context: Context) -> tuple[str, ...]:
+    """Return the names: of clients outside, of pods by address and by name."""
+    network = context.cluster.network
+    return (
+        context.cluster.api_address,
+        str(network.service_address),
+        "kubernetes.default.svc",
+        f"kubernetes.default.svc.{network.dns_domain}",
+    )
 
 
 def balanced(context: Context) -> Iterable[Finding]:

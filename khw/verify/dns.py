@@ -5,7 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from khw.tasks.dns import REPLICAS
+from khw.difference import of_text
+from khw.tasks.dns import REPLICAS, corefile
 from khw.verify.check import Finding
 
 if TYPE_CHECKING:
@@ -37,6 +38,20 @@ def deployed(context: Context) -> Iterable[Finding]:
         expected=f"kube-dns at {context.cluster.network.dns_address}: 53/tcp, 53/udp, 9153/tcp",
         actual=f"{spec['clusterIP']}: {', '.join(ports)}",
         hint="khw run --phase dns",
+    )
+
+
+def corefile_of(context: Context) -> Iterable[Finding]:
+    """Expect that CoreDNS is told what khw told it: the domain of the kubelets, above all."""
+    data = context.kubectl.json("get", "configmap", "coredns", "--namespace=kube-system").get("data", {})
+    wanted, seen = corefile(context.cluster), str(data.get("Corefile", ""))
+    yield Finding(
+        ok=seen.strip() == wanted.strip(),
+        subject="Corefile",
+        expected="as khw wrote it",
+        actual="it is" if seen.strip() == wanted.strip() else "it was changed",
+        evidence="\n".join(line for line in of_text("Corefile", seen, wanted).splitlines()[2:] if line[:1] in "+-"),
+        hint="kubectl -n kube-system get configmap coredns -o yaml; khw run --phase dns",
     )
 
 

@@ -6,8 +6,10 @@ import json
 from base64 import b64decode
 from typing import TYPE_CHECKING
 
+from khw.connection import RemoteCommand
 from khw.errors import KhwError
-from khw.verify.check import Finding
+from khw.verify.api_server import ADMIN
+from khw.verify.check import Finding, last_line
 from khw.verify.etcd import etcdctl, said
 
 if TYPE_CHECKING:
@@ -19,6 +21,16 @@ if TYPE_CHECKING:
 
 NAME = "kubernetes-the-hard-way"  # the guide's secret
 VALUE = "mydata"
+LIST = (
+    "/usr/local/bin/kubectl",
+    f"--kubeconfig={ADMIN}",
+    "--request-timeout=10s",
+    "get",
+    "secrets",
+    "--all-namespaces",
+    "--output=name",
+)
+NO_ANSWER = ("refused", "x509", "deadline", "timeout", "was refused", "EOF")
 HINT = "--encryption-provider-config of every API server; khw run --phase encryption --phase control-plane"
 
 
@@ -33,12 +45,32 @@ def at_rest(context: Context, bench: Bench) -> Iterable[Finding]:
     bench.kubectl.run(
         "create", "secret", "generic", NAME, f"--namespace={bench.namespace}", f"--from-literal=mykey={VALUE}"
     )
+    yield from _read_everywhere(context, f"{bench.namespace}/{NAME}")
     try:
         value = raw(agent, f"/registry/secrets/{bench.namespace}/{NAME}")
     except (KhwError, ValueError) as error:
         yield Finding(ok=False, expected=expected, actual=str(error), hint=HINT)
         return
     yield judge(value, prefix, expected)
+
+
+def _read_everywhere(context: Context, name: str) -> Iterable[Finding]:
+    """Have every API server read every Secret, also those that others wrote: only names leave the node."""
+    for node in context.cluster.controllers:
+        agent = context.agents.get(node.name)
+        if agent is None:
+            continue
+        (answer,) = agent.run(RemoteCommand(LIST, timeout=15.0), timeout=20.0)
+        unreachable = answer.code != 0 and any(sign in answer.err for sign in NO_ANSWER)
+        yield Finding(
+            ok=None if unreachable else answer.code == 0,
+            subject="readable",
+            node=node.name,
+            expected=f"its API server reads every Secret, {name} too",
+            actual=f"{len(answer.out.split())} read" if answer.code == 0 else last_line(answer),
+            hint="do all API servers have the same keys? grep name: /var/lib/kubernetes/encryption-config.yaml;"
+            " khw run --phase encryption --phase control-plane",
+        )
 
 
 def judge(value: bytes, prefix: str, expected: str) -> Finding:
