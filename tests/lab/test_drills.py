@@ -1,0 +1,105 @@
+"""Every drill on real machines: started, seen by verify, repaired as its last hint says, checked, and restored."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from commandline import KHW
+
+from khw.drills.state import load
+from khw.drills.table import DRILLS
+
+if TYPE_CHECKING:
+    from commandline import Khw
+
+    from khw.drills.drill import Drill
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+
+IN_CI = ("pod-route", "cluster-dns")  # the others: make drills
+SEEN_WITHIN = 90.0  # seconds: a node is NotReady only 40 s after its kubelet fell silent
+
+
+def failed(khw: Khw) -> list[dict[str, Any]]:
+    checks = json.loads(khw("verify", "-o", "json").stdout)["checks"]
+    return [check for check in checks if check["status"] == "failed"]
+
+
+def root_seen(khw: Khw, row: Drill) -> list[dict[str, Any]]:
+    """Run verify until it names the root of it, as it will be seen within SEEN_WITHIN; return what it found."""
+    state = load(workspace(khw) / "drill.json")
+    assert state is not None
+    check, node = (text.format_map(state.values) for text in (row.cause.check, row.cause.node))
+    deadline = time.monotonic() + SEEN_WITHIN
+    while True:
+        found = failed(khw)
+        if any(seen["name"].startswith(check) and node in {"", seen["node"]} for seen in found):
+            return found
+        assert time.monotonic() < deadline, f"{check} {node} is not among {[(f['name'], f['node']) for f in found]}"
+
+
+def workspace(khw: Khw) -> Path:
+    return khw.folder / ".khw" / "kubernetes-the-hard-way"
+
+
+def typed(khw: Khw, line: str) -> None:
+    """Run a line of a repair as a learner would: khw and kubectl on PATH, where the cluster file is."""
+    root = workspace(khw)
+    path = f"{Path(KHW).parent}:{root / 'bin'}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line],
+        cwd=khw.folder,
+        env={**os.environ, "PATH": path, "KUBECONFIG": str(root / "kubeconfig")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+
+
+def repair(khw: Khw) -> list[str]:
+    """Ask for hints until the last one, and return the commands that it shows."""
+    while True:
+        given = khw("drill", "hint")
+        assert given.returncode == 0, given.stderr
+        number, _, total = given.stderr.split()[1:4]
+        if number == total:
+            return [line.strip() for line in given.stdout.splitlines()[1:]]
+
+
+@pytest.mark.parametrize(
+    "row", [pytest.param(r, id=r.name, marks=() if r.name in IN_CI else pytest.mark.drills) for r in DRILLS]
+)
+def test_a_drill_is_seen_repaired_and_restored(cluster: Khw, row: Drill) -> None:
+    began = time.monotonic()
+    times = {}
+
+    def note(what: str) -> None:
+        times[what] = round(time.monotonic() - began, 1)
+
+    told = cluster.ok("drill", "start", row.name)
+    note("started")
+    assert len(told.split()) > 40
+    try:
+        root_seen(cluster, row)
+        note("seen")
+        assert cluster("drill", "check").returncode == 3
+        note("not fixed")
+        for line in repair(cluster):
+            typed(cluster, line)
+        note("repaired")
+        cluster.ok("drill", "check", "--wait", "120")
+        note("fixed")
+    finally:
+        done = cluster("drill", "stop")
+        note("stopped")
+        print(row.name, times)  # where the time goes, with -s
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert not (workspace(cluster) / "drill.json").exists()
