@@ -95,16 +95,14 @@ def check(file: Path, wait: float, output: str) -> None:
 @click.pass_obj
 def stop(file: Path, name: str | None) -> None:
     """End the drill: the cluster as it was, from whatever state. NAME is needed only where it is not known any more."""
-    from khw import render
-    from khw.drills.practice import failures
+    from khw import render_verdict
 
-    practice = _practice(file)
-    results = practice.stop(name, lambda: _run(file))
-    if failures(results):
-        render.checks(results)
+    verdict = _practice(file).stop(name, lambda: _run(file))
+    if not verdict.ok:
+        render_verdict.verdict(verdict)
         click.echo("the cluster is not right yet, and the drill not ended: khw drill stop tries again", err=True)
         interrupt.leave(3)
-    click.echo(f"the cluster is as it was: {len(results)} checks")
+    click.echo(f"the cluster is as it was: {len(verdict.results)} checks")
 
 
 def _run(file: Path) -> Any:

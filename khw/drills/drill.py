@@ -23,9 +23,9 @@ def _nothing(_ground: Ground, _values: Values) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """The failed check of `khw verify` that names the root of it: its name (or how it begins), and the node's."""
+    """The root cause as `khw verify` names it (`khw.verify.causes`): its id, and a node that it is on."""
 
-    check: str
+    id: str
     node: str = ""
 
 

@@ -86,7 +86,7 @@ running for a year, and nobody has changed anything. I promise. Nothing at all.
         " late.",
     ),
     repair=("khw run --phase certificates --phase control-plane --limit {controller}",),
-    cause=Cause(check="certificates /var/lib/kubernetes/kubernetes.pem", node="{controller}"),
+    cause=Cause(id="file:/var/lib/kubernetes/kubernetes.pem", node="{controller}"),
     proof=("API server", "API server names", "healthz"),
     make=_expire,
 )
@@ -111,7 +111,7 @@ valid for a year, I looked at it three times.
         " Service's, and the load balancer's.",
     ),
     repair=("khw run --phase certificates --phase control-plane", "khw verify --wait 120"),
-    cause=Cause(check="certificates /var/lib/kubernetes/kubernetes.pem"),
+    cause=Cause(id="file:/var/lib/kubernetes/kubernetes.pem"),
     proof=("load balancer", "API server names", "node"),
     make=_forget_balancer,
 )
@@ -135,7 +135,7 @@ that I hadn't). All of them say x509, and none of them was touched.
         " expected. `khw verify` shows both lists; /var/lib/kubernetes/kubernetes.pem is the file, on each controller.",
     ),
     repair=("khw run --phase certificates --phase control-plane",),
-    cause=Cause(check="certificates /var/lib/kubernetes/kubernetes.pem"),
+    cause=Cause(id="file:/var/lib/kubernetes/kubernetes.pem"),
     proof=("API server names",),
     find=lambda _ground: {"foreign": FOREIGN},
     make=_mistake_range,
@@ -161,7 +161,7 @@ closed with "issued today, cannot be expired". They are both right, in a way.
         " replaced: /var/lib/kubelet/{worker}.pem.",
     ),
     repair=("khw run --phase certificates --phase workers --limit {worker}",),
-    cause=Cause(check="certificates /var/lib/kubelet/{worker}.pem", node="{worker}"),
+    cause=Cause(id="file:/var/lib/kubelet/{worker}.pem", node="{worker}"),
     proof=("logs", "exec"),
     make=_run_ahead,
 )

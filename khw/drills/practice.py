@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from khw.cluster import Spec
     from khw.drills.drill import Drill
     from khw.session import Outcome, Session
+    from khw.verify.verdict import Verdict
 
 SETTLING = 120.0  # seconds that a cluster is given to be well again
 
@@ -114,7 +115,7 @@ class Practice:
             if not failures(results) or time.monotonic() >= deadline:
                 return results
 
-    def stop(self, name: str | None, run: Callable[[], Outcome]) -> list[CheckResult]:
+    def stop(self, name: str | None, run: Callable[[], Outcome]) -> Verdict:
         """
         Put the cluster right, however it is, and end the drill if it is; return the checks that say so.
 
@@ -132,11 +133,11 @@ class Practice:
         if run().report.exit_code:
             self._begin_again_from_snapshot()
             run()
-        results = self._session.verify(wait=SETTLING)
-        if not failures(results):
+        verdict = self._session.verify(wait=SETTLING)
+        if verdict.ok:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._file.unlink(missing_ok=True)
-        return results
+        return verdict
 
     def _begin_again_from_snapshot(self) -> None:
         """Take etcd's members back to the snapshot if they are what a run cannot put right."""

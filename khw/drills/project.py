@@ -51,7 +51,7 @@ same machine never have any trouble with each other.
         " as next hop. Count them.",
     ),
     repair=("khw run --phase routes",),
-    cause=Cause(check="route", node="{worker}"),
+    cause=Cause(id="route", node="{worker}"),
     proof=("pod to pod",),
     make=_lose_route,
 )
@@ -77,7 +77,7 @@ that they have touched nothing of Kubernetes.
         " `khw plan --phase compute` says which one it would have to make.",
     ),
     repair=("khw run --phase compute",),
-    cause=Cause(check="cloud firewall:{network}-allow-internal"),
+    cause=Cause(id="cloud:firewall:{network}-allow-internal"),
     proof=("pod to pod", "logs", "exec"),
     make=_lose_firewall,
 )
@@ -100,7 +100,7 @@ everything answers as if nothing had happened. I have restarted kube-apiserver t
         "`khw plan --phase load-balancer` compares them with what is there.",
     ),
     repair=("khw run --phase load-balancer",),
-    cause=Cause(check="cloud forwarding-rule:{network}-api"),
+    cause=Cause(id="cloud:forwarding-rule:{network}-api"),
     proof=("load balancer",),
     make=_lose_balancer,
 )
@@ -128,7 +128,7 @@ If we lose one more we are done, aren't we? Please have it back in its place bef
         "curl --silent --show-error --fail --request POST --header 'Content-Length: 0' {start_url}",
         "khw verify --wait 120",
     ),
-    cause=Cause(check="reachable", node="{last}"),
+    cause=Cause(id="machine", node="{last}"),
     proof=("etcd", "API server", "API server behind the Service"),
     make=_stop_machine,
 )

@@ -107,7 +107,11 @@ TITLES: Mapping[str, str] = {
     "etcd-members": "etcd's members are not the controllers",
     "etcd-open": "etcd lets in who has no certificate",
     "api-server": "the API server runs and is not ready",
+    "api-names": "the API server's certificate is not for all of its names",
     "load-balancer": "the API does not answer at its external address",
+    "rbac": "the API server has no right to reach kubelets",
+    "admission": "nobody answers the webhook {name}",
+    "forwarding": "packets of pods are not forwarded",
     "component": "{name} runs and is not healthy",
     "lease": "nobody leads as {name}",
     "runtime": "containerd runs and its CRI does not",
@@ -135,6 +139,9 @@ _KIND_OF = {
     "etcd alarms": "etcd-alarm",
     "etcd mutual TLS": "etcd-open",
     "API server": "api-server",
+    "API server names": "api-names",
+    "RBAC user kubernetes": "rbac",
+    "forwarding": "forwarding",
     "load balancer": "load-balancer",
     "CRI": "runtime",
     "CRI images": "images",
@@ -157,6 +164,7 @@ _NAMED = {
     "certificates": "file",
     "disk": "disk",
     "cloud": "cloud",
+    "admission": "admission",
     "healthz": "component",
     "lease": "lease",
     "TLS": "tls",
@@ -257,10 +265,14 @@ class Model:
                 return [_all(Thing("unit", "kube-apiserver.service", here), Thing("etcd")), *self._ground(here)]
             case "component":
                 return [_all(Thing("unit", f"{thing.name}.service", here)), *self._ground(here)]
+            case "api-names":
+                return [_all(*self._here("/var/lib/kubernetes/kubernetes", here))]
             case "load-balancer":
                 ways = [thing for thing in self._cloud() if "nodeports" not in thing.name]
                 pairs = self._files("/var/lib/kubernetes/kubernetes")  # whoever is sent to that one is not served
                 return [Needs(self._on_controllers("api-server"), ANY), _all(*ways, *pairs)]
+                sides = [Needs(self._on_controllers(kind), ANY) for kind in ("api-server", "api-names")]
+                return [*sides, _all(*ways)]
             case "lease":
                 names = tuple(Thing("component", thing.name, node.name) for node in self.cluster.controllers)
                 return [_all(API), Needs(names, ANY)]
@@ -272,7 +284,8 @@ class Model:
                 return [_all(API, *self._worker(here)), *self._ground(here)]
             case "pod":
                 leading = [Needs(tuple(Thing("lease", name) for name in COMPONENTS))]
-                return [_all(API, Thing("node", "", here), Thing("images", "", here)), *self._written, *leading]
+                mine = (Thing("node", "", here), Thing("images", "", here))
+                return [_all(API, *mine, *self._of("admission")), *self._written, *leading]
             case "tls":
                 return self._both_ends(thing)
             case _:
@@ -284,26 +297,32 @@ class Model:
         pods = [Thing("pod", "", here)] if here else list(self._on_workers("pod"))
         proxy = Thing("unit", "kube-proxy.service", here)
         routes = self._on_workers("route")
-        network = [*self._cloud("allow-internal"), *routes, *self._files(NETWORKS)]
+        filters = self._on_workers("forwarding")
+        network = [*self._cloud("allow-internal"), *routes, *filters, *self._files(NETWORKS)]
         match thing.kind:
             case "pods-network":
                 return [_all(*self._on_workers("pod"), *network)]
             case "service-rules":
                 return [_all(*pods, proxy, *self._kube_proxy(here), *network)]
             case "node-port":
-                return [_all(*pods, proxy, *self._kube_proxy(here), *self._cloud("allow-nodeports"))]
+                return [_all(*pods, proxy, *self._kube_proxy(here), *filters, *self._cloud("allow-nodeports"))]
             case "coredns":
                 return [_all(API, *self._on_workers("pod")), *self._written, _all(*self._on_workers("service-rules"))]
             case "dns":
                 kubelet = Thing("file", "/var/lib/kubelet/kubelet-config.yaml", here)
                 return [_all(kubelet, *pods, Thing("coredns"), Thing("service-rules", "", here), *network)]
             case "api-to-kubelet":
-                return [_all(API, *pods, *self._cloud("allow-internal")), *self._client_pair()]
+                kubelets = [Thing("rbac"), *self._serving(here), *self._cloud("allow-internal")]
+                return [_all(API, *pods, *kubelets), *self._client_pair()]
             case "check":
                 leads = [Thing("lease", name) for name in COMPONENTS]
                 keys = list(self._files("/var/lib/kubernetes/encryption-config.yaml"))
                 keys += self._files("/var/lib/kubernetes/service-account")
-                return [_all(API, *pods, *leads, *keys), *self._written, *self._named_components(thing)]
+                return [
+                    _all(API, *pods, *leads, *keys, *self._of("admission")),
+                    *self._written,
+                    *self._named_components(thing),
+                ]
             case _:
                 return []
 
@@ -375,6 +394,16 @@ class Model:
 
     def _disks(self, node: str) -> Iterable[Thing]:
         return (thing for thing in self.accused if thing.kind == "disk" and thing.node == node)
+
+    def _here(self, start: str, node: str) -> Iterable[Thing]:
+        return (thing for thing in self._files(start) if thing.node == node)
+
+    def _serving(self, node: str) -> Iterable[Thing]:
+        """Return what a kubelet shows to an API server, if it was accused."""
+        return self._here(f"/var/lib/kubelet/{node}", node)
+
+    def _of(self, kind: str) -> Iterable[Thing]:
+        return (thing for thing in self.accused if thing.kind == kind)
 
     def _files(self, start: str) -> Iterable[Thing]:
         return (thing for thing in self.accused if thing.kind == "file" and thing.name.startswith(start))

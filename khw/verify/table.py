@@ -43,9 +43,7 @@ CHECKS: tuple[Check, ...] = (
     NodeCheck(name="etcd", roles=CONTROLLERS, ask=etcd.ask_leader, judge=etcd.judge_leader),
     NodeCheck(name="etcd", roles=CONTROLLERS, ask=etcd.ask_stranger, judge=etcd.judge_stranger),
     NodeCheck(name="API server", roles=CONTROLLERS, ask=api_server.ask, judge=api_server.judge),
-    NodeCheck(
-        name="API server names", roles=CONTROLLERS, ask=api_server.ask_names, judge=api_server.judge_names
-    ),
+    NodeCheck(name="API server names", roles=CONTROLLERS, ask=api_server.ask_names, judge=api_server.judge_names),
     ClusterCheck(name="cloud", look=cloud.resources, api=False),
     ClusterCheck(name="load balancer", look=api_server.balanced, opens=True),
     ClusterCheck(name="API server behind the Service", look=api_server.endpoints),

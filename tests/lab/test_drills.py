@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from commandline import KHW
@@ -26,22 +26,18 @@ IN_CI = ("pod-route", "cluster-dns")  # the others: make drills
 SEEN_WITHIN = 90.0  # seconds: a node is NotReady only 40 s after its kubelet fell silent
 
 
-def failed(khw: Khw) -> list[dict[str, Any]]:
-    checks = json.loads(khw("verify", "-o", "json").stdout)["checks"]
-    return [check for check in checks if check["status"] == "failed"]
-
-
-def root_seen(khw: Khw, row: Drill) -> list[dict[str, Any]]:
-    """Run verify until it names the root of it, as it will be seen within SEEN_WITHIN; return what it found."""
+def root_seen(khw: Khw, row: Drill) -> list[tuple[str, list[str]]]:
+    """Run verify until it names the root of it, as it will within SEEN_WITHIN; return all root causes that it named."""
     state = load(workspace(khw) / "drill.json")
     assert state is not None
-    check, node = (text.format_map(state.values) for text in (row.cause.check, row.cause.node))
+    cause, node = (text.format_map(state.values) for text in (row.cause.id, row.cause.node))
     deadline = time.monotonic() + SEEN_WITHIN
     while True:
-        found = failed(khw)
-        if any(seen["name"].startswith(check) and node in {"", seen["node"]} for seen in found):
+        said = json.loads(khw("verify", "-o", "json").stdout)
+        found = [(row["id"], row["nodes"]) for row in said["causes"]]
+        if any(seen == cause and (not node or node in nodes) for seen, nodes in found):
             return found
-        assert time.monotonic() < deadline, f"{check} {node} is not among {[(f['name'], f['node']) for f in found]}"
+        assert time.monotonic() < deadline, f"{cause} {node} is not among {found}"
 
 
 def workspace(khw: Khw) -> Path:
@@ -88,7 +84,7 @@ def test_a_drill_is_seen_repaired_and_restored(cluster: Khw, row: Drill) -> None
     note("started")
     assert len(told.split()) > 40
     try:
-        root_seen(cluster, row)
+        print(root_seen(cluster, row))
         note("seen")
         assert cluster("drill", "check").returncode == 3
         note("not fixed")

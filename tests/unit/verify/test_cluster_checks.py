@@ -239,7 +239,7 @@ def etcd_with(value: bytes) -> FakeAgent:
 )
 def test_a_secret_is_judged_as_etcd_keeps_it(value: bytes, expected: bool, actual: str) -> None:
     it = context(agents={"controller-1": etcd_with(value)})
-    (finding,) = encryption.at_rest(it, bench(lambda _arguments: ""))
+    *_, finding = encryption.at_rest(it, bench(lambda _arguments: ""))
     assert (finding.ok, finding.actual) == (expected, actual)
 
 
