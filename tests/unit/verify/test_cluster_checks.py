@@ -14,7 +14,8 @@ from khw.artifacts import lock
 from khw.client import Completed
 from khw.inventory.provider import Route
 from khw.kubectl import KubectlError
-from khw.verify import Context, api_server, controllers, dns, encryption, network, nodes, workloads
+from khw.tasks.dns import corefile
+from khw.verify import Context, access, api_server, controllers, dns, encryption, network, nodes, workloads
 from khw.verify.bench import Bench, Pod
 
 if TYPE_CHECKING:
@@ -245,8 +246,66 @@ def test_a_secret_is_judged_as_etcd_keeps_it(value: bytes, expected: bool, actua
 
 def test_a_secret_that_etcd_does_not_have_is_a_failure() -> None:
     agent = FakeAgent(lambda argv: Completed(argv, 0, "{}", ""))
-    (finding,) = encryption.at_rest(context(agents={"controller-0": agent}), bench(lambda _arguments: ""))
+    *_, finding = encryption.at_rest(context(agents={"controller-0": agent}), bench(lambda _arguments: ""))
     assert finding.actual == "etcd has no /registry/secrets/khw-verify/kubernetes-the-hard-way"
+
+
+def test_an_api_server_that_cannot_read_what_others_wrote_is_named() -> None:
+    def agent(code: int, out: str, err: str) -> FakeAgent:
+        return FakeAgent(lambda argv: Completed(argv, code, out, err) if "secrets" in argv else "{}")
+
+    said = "Error from server (InternalError): Internal error occurred: unable to transform key: no matching key"
+    agents = {
+        "controller-0": agent(0, "secret/a\nsecret/b\n", ""),
+        "controller-1": agent(1, "", said),
+        "controller-2": agent(1, "", "The connection to the server 127.0.0.1:6443 was refused"),
+    }
+    *found, _ = encryption.at_rest(context(agents=agents), bench(lambda _arguments: ""))
+    assert {f.node: f.ok for f in found} == {"controller-0": True, "controller-1": False, "controller-2": None}
+    assert "no matching key" in found[1].actual
+
+
+def test_the_api_servers_right_to_kubelets_is_asked_for() -> None:
+    for allowed in (True, False):
+        it = context(lambda _arguments, allowed=allowed: {"status": {"allowed": allowed}})
+        (finding,) = access.kubelets(it)
+        assert finding.ok is allowed
+
+
+def hook(policy: str = "Fail", **client: Any) -> dict[str, Any]:
+    rules = [{"operations": ["CREATE"], "resources": ["pods"]}]
+    return {"name": "policy.example.com", "failurePolicy": policy, "clientConfig": client, "rules": rules}
+
+
+@pytest.mark.parametrize(
+    ("webhook", "ready", "well"),
+    [
+        (hook(service={"namespace": "policy", "name": "it"}), False, False),
+        (hook(service={"namespace": "policy", "name": "it"}), True, True),
+        (hook("Ignore", service={"namespace": "policy", "name": "it"}), False, True),
+        (hook(url="https://policy.example.com"), False, True),  # outside: not for us to judge
+    ],
+)
+def test_a_webhook_that_refuses_what_nobody_looks_at_is_named(webhook: Any, ready: bool, well: bool) -> None:
+    def answer(arguments: tuple[str, ...]) -> Any:
+        if "endpointslices" in arguments:
+            return {"items": [{"endpoints": [{"conditions": {"ready": ready}}]}]}
+        return {"items": [{"metadata": {"name": "policy"}, "webhooks": [webhook]}]}
+
+    (finding,) = access.admission(context(answer))
+    assert finding.ok is well
+    if not well:
+        assert "CREATE pods" in finding.actual
+
+
+def test_another_domain_in_the_corefile_is_shown() -> None:
+    text = corefile(CLUSTER)
+    (good,) = dns.corefile_of(context(lambda _arguments: {"data": {"Corefile": text}}))
+    changed = text.replace("cluster.local", "cluster.internal")
+    (bad,) = dns.corefile_of(context(lambda _arguments: {"data": {"Corefile": changed}}))
+    assert good.ok
+    assert not bad.ok
+    assert "cluster.internal" in bad.evidence
 
 
 def test_without_a_controller_in_reach_nothing_is_read() -> None:

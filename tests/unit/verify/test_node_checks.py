@@ -14,7 +14,19 @@ from khw.certs.pki import Pki, load_or_issue
 from khw.client import Completed
 from khw.resources import File
 from khw.secret import Secret
-from khw.verify import Context, api_server, certificates, clock, controllers, disk, etcd, files, nodes, units
+from khw.verify import (
+    Context,
+    api_server,
+    certificates,
+    clock,
+    controllers,
+    disk,
+    etcd,
+    files,
+    forwarding,
+    nodes,
+    units,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -386,3 +398,44 @@ def test_a_node_that_shows_no_file_at_all_is_one_finding(context: Context) -> No
     answers = [said("", "stat: command not found", 127), said(), said()]
     (finding,) = certificates.judge(CONTROLLER, context, answers)
     assert finding.actual == "stat: command not found"
+
+
+X509 = "tls: failed to verify certificate: x509: certificate is valid for 10.96.0.1, not 10.32.0.1"
+
+
+def test_a_certificate_is_asked_for_under_every_name_of_the_api(context: Context) -> None:
+    asked = api_server.ask_names(CONTROLLER, context)
+    names = [command.argv[-1].partition("=")[2] for command in asked]
+    assert names == list(api_server.names(context))
+    assert {"10.32.0.1", CLUSTER.api_address, "kubernetes.default.svc"} <= set(names)
+
+
+def test_a_name_that_the_certificate_lacks_is_shown_and_a_server_that_is_down_is_not_accused(
+    context: Context,
+) -> None:
+    def judged(err: str) -> Finding:
+        answers = [Completed((), 1 if err else 0, "ok", err) for _ in api_server.names(context)]
+        (finding,) = api_server.judge_names(CONTROLLER, context, answers)
+        return finding
+
+    assert judged("").ok
+    assert judged("The connection to the server 10.240.0.10:6443 was refused").ok
+    bad = judged(f"Unable to connect to the server: {X509}")
+    assert not bad.ok
+    assert bad.actual == "certificate is valid for 10.96.0.1, not 10.32.0.1"
+
+
+@pytest.mark.parametrize(
+    ("chain", "forward", "seen"),
+    [
+        ("-P FORWARD ACCEPT\n", "1\n", "they are"),
+        ("-P FORWARD DROP\n-A FORWARD -j KUBE-FORWARD\n", "1\n", "the policy of FORWARD is DROP"),
+        ("-P FORWARD DROP\n-A FORWARD -s 10.200.0.0/16 -j ACCEPT\n", "1\n", "they are"),
+        ("-P FORWARD ACCEPT\n", "0\n", "net.ipv4.ip_forward is 0"),
+    ],
+)
+def test_a_worker_that_forwards_nothing_is_seen(context: Context, chain: str, forward: str, seen: str) -> None:
+    answers = [Completed((), 0, chain, ""), Completed((), 0, forward, "")]
+    (finding,) = forwarding.judge(WORKER, context, answers)
+    assert finding.actual == seen
+    assert finding.ok is (seen == "they are")
