@@ -1,6 +1,7 @@
 # make up    a verified cluster in the lab, and how to use it
 # make test  all tests: unit, the emulated API, end to end on the lab
 # make lint  ruff, mypy
+# make drills every drill of `khw drill`, on a cluster of the lab (half an hour)
 # make bench khw beside its peers, in a lab of its own (an hour); writes docs/benchmarks.md
 # make docs  the docs site, strictly: warnings are errors; build/docs/index.html
 # make man   the manual pages; man -l build/man/khw.1
@@ -9,7 +10,7 @@
 KHW  := .venv/bin/khw
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: up test unit lab lint bench docs man down prepare artifacts
+.PHONY: up test unit lab drills lint bench docs man down prepare artifacts
 .DEFAULT_GOAL := up
 
 prepare:
@@ -42,7 +43,10 @@ unit: prepare
 	@.venv/bin/pytest tests/unit
 
 lab: prepare artifacts
-	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab
+	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab -m "not drills"
+
+drills: prepare artifacts
+	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab/test_drills.py
 
 bench: prepare artifacts
 	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/python -m benchmarks all

@@ -60,9 +60,14 @@ def disturbs(health: Health, changes: Iterable[Change], *, lives: bool) -> bool:
 
 
 def judge(health: Health, well: Sequence[bool], *, joining: bool) -> Verdict:
-    """Return what the answers of `mine` and of `others` mean."""
+    """
+    Return what the answers of `mine` and of `others` mean.
+
+    Who joins takes nothing away, and an other that is well has a majority behind it: one such is enough. So a cluster
+    that had to begin again with one member gets its others back.
+    """
     mine, *others = well
-    if sum(others) >= health.needed:
+    if sum(others) >= (min(1, health.needed) if joining else health.needed):
         return Verdict.SAFE
     return Verdict.NOT_YET if mine or joining else Verdict.FREE
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.drills import cloud
 from khw.drills.drill import Cause, Drill
 from khw.inventory.gcp_kinds import FIREWALL, FORWARDING_RULE, ROUTE
-from khw.inventory.gcp_routes import route_name
 
 if TYPE_CHECKING:
     from khw.drills.drill import Values
@@ -15,18 +13,27 @@ if TYPE_CHECKING:
 
 
 def _lose_route(ground: Ground, values: Values) -> None:
+    from khw.drills import cloud
+    from khw.inventory.gcp_routes import route_name
+
     cloud.delete(ground.project, ROUTE, route_name(values["pod_cidr"]))
 
 
 def _lose_firewall(ground: Ground, values: Values) -> None:
+    from khw.drills import cloud
+
     cloud.delete(ground.project, FIREWALL, f"{values['network']}-allow-internal")
 
 
 def _lose_balancer(ground: Ground, values: Values) -> None:
+    from khw.drills import cloud
+
     cloud.delete(ground.project, FORWARDING_RULE, f"{values['network']}-api")
 
 
 def _stop_machine(ground: Ground, values: Values) -> None:
+    from khw.drills import cloud
+
     cloud.stop(ground.project, values["last"])
 
 

@@ -99,3 +99,33 @@ def test_a_drill_is_seen_repaired_and_restored(cluster: Khw, row: Drill) -> None
         print(row.name, times)  # where the time goes, with -s
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert not (workspace(cluster) / "drill.json").exists()
+
+
+@pytest.mark.drills
+def test_a_start_that_is_killed_half_way_is_put_right(cluster: Khw) -> None:
+    """As soon as it is noted that something breaks, its process dies: all three certificates, or one, or none."""
+    starting = subprocess.Popen([KHW, "drill", "start", "service-cidr"], cwd=cluster.folder, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (workspace(cluster) / "drill.json").exists():
+        assert starting.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    starting.kill()
+    starting.wait(timeout=10)
+    second = cluster("drill", "start", "pod-route")
+    assert second.returncode == 2
+    assert "was begun already" in second.stderr
+    cluster.ok("drill", "stop")
+
+
+@pytest.mark.drills
+def test_what_a_learner_made_worse_is_put_right(cluster: Khw) -> None:
+    """The only copy of etcd's data is wiped too: what was there when the drill began is there at its end."""
+    cluster.kubectl("create", "configmap", "kept", "--from-literal=since=before")
+    cluster.ok("drill", "start", "etcd-quorum")
+    cluster.on("controller-0", "sudo systemctl stop etcd; sudo rm -rf /var/lib/etcd/member; sudo rm /etc/etcd/ca.pem")
+    cluster.on("worker-0", "sudo rm -rf /etc/cni/net.d; sudo systemctl disable --now kubelet")
+    cluster.on("worker-1", "echo '{}' | sudo tee /etc/cni/net.d/00-first.conf")
+    cluster.ok("drill", "stop")
+    assert cluster.kubectl("get", "configmap", "kept", "--output=jsonpath={.data.since}") == "before"
+    cluster.kubectl("delete", "configmap", "kept")

@@ -50,6 +50,7 @@ def test_a_change_of_members_disturbs_what_lives() -> None:
         (ETCD, [False, False, False], False, Verdict.FREE),  # no quorum: nothing to lose
         (ETCD, [False, False, False], True, Verdict.NOT_YET),  # alone it could only start another cluster
         (ETCD, [False, True, True], True, Verdict.SAFE),
+        (ETCD, [False, True, False], True, Verdict.SAFE),  # one is well: a majority of what members there are
         (API, [True, True, False], False, Verdict.SAFE),
         (API, [True, False, False], False, Verdict.NOT_YET),
         (ALONE, [True], False, Verdict.SAFE),
