@@ -142,7 +142,7 @@ def _mislead_scheduler(ground: Ground, values: Values) -> None:
 
 SCHEDULING = Drill(
     name="scheduler",
-    title="pods that stay Pending",
+    title="schedulers that do not find their kubeconfig",
     chapter=8,
     story="""
 I can create what I like, nothing starts. Deployments exist, their ReplicaSets exist, their pods exist, and all of them
@@ -170,7 +170,10 @@ the window, we "aligned the paths of the configuration files with those of the o
 
 
 def _unbind(ground: Ground, values: Values) -> None:
+    """Take the right away, and what kubelets remember of it: they ask only every five minutes."""
     ground.kubectl.run("delete", "clusterrolebinding", BINDING, "--ignore-not-found")
+    for node in ground.cluster.workers:
+        ground.sh(node.name, "systemctl restart kubelet")
 
 
 RBAC = Drill(
@@ -195,7 +198,7 @@ found that nobody here has that name, and removed what it had.
         " --clusterrole=system:kube-apiserver-to-kubelet --user=kubernetes",
     ),
     cause=Cause(id="rbac"),
-    proof=("logs", "exec"),
+    proof=("RBAC", "logs", "exec"),
     make=_unbind,
 )
 
@@ -300,7 +303,7 @@ FOREIGN_DOMAIN = "cluster.internal"
 
 NAMES = Drill(
     name="dns-domain",
-    title="names that nobody knows",
+    title="CoreDNS answers for another domain",
     chapter=12,
     story="""
 Every service in the cluster has lost every other one: "no such host", in all logs at once, since DNS was "brought in

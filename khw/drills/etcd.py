@@ -49,7 +49,7 @@ def _mend_leader(ground: Ground, values: Values) -> None:
 
 LEADER = Drill(
     name="etcd-leader",
-    title="the etcd leader is killed",
+    title="the etcd leader killed, and not started again",
     chapter=7,
     controllers=3,
     story="""
@@ -211,7 +211,7 @@ DISARM = f"{ETCDCTL} alarm disarm"
 
 SPACE = Drill(
     name="etcd-space",
-    title="etcd's space is used up",
+    title="etcd's space used up",
     chapter=7,
     story="""
 Reading works. Writing does not: every `kubectl apply` comes back with "mvcc: database space exceeded", the scheduler

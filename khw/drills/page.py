@@ -87,7 +87,7 @@ def _section(row: Drill) -> str:
     return (
         f"## {row.name}\n\n{row.told(values)}\n\n"
         f"<details><summary>Hints, and what it is</summary>\n\n{numbered}\n\n"
-        f"It is {row.title}. The whole repair:\n\n{commands}\n\n</details>\n"
+        f"What it is: {row.title}. The whole repair:\n\n{commands}\n\n</details>\n"
     )
 
 

@@ -127,7 +127,8 @@ class Practice:
             self._make_project_whole()
             with self._ground() as ground:
                 self._say("taking away what a run does not put right")
-                way_back.sweep(ground, state.found) if state.found else None
+                if state.found:  # without a note of what was there nothing is taken for new
+                    way_back.sweep(ground, state.found)
                 drill(state.drill).mend(ground, {**values_of(ground.cluster), **state.values})
                 way_back.revive_etcd(ground, self._snapshot)
         if run().report.exit_code:

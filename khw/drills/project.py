@@ -91,7 +91,7 @@ that they have touched nothing of Kubernetes.
 
 LOAD_BALANCER = Drill(
     name="load-balancer",
-    title="nobody answers at the API's address",
+    title="a forwarding rule gone",
     chapter=8,
     project=True,
     story="""
@@ -120,7 +120,7 @@ MACHINE = Drill(
     project=True,
     story="""
 The dashboard turned yellow at lunch, and nobody complains, which is what worries me: the cluster answers, deployments
-go through, only `kubectl get componentstatuses` has a red line. I wanted to look at {last}, and SSH just times out.
+go through, only `kubectl get componentstatuses` has a red line. I wanted to look at {last}, and cannot log in.
 If we lose one more we are done, aren't we? Please have it back in its place before anybody touches another controller.
 """,
     hints=(

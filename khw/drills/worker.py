@@ -148,7 +148,7 @@ def _misdirect_proxy(ground: Ground, values: Values) -> None:
 
 SERVICES = Drill(
     name="kube-proxy",
-    title="services that one node has never heard of",
+    title="a kube-proxy that does not reach the API",
     chapter=9,
     story="""
 From pods on {worker}, services that were made in the last hour cannot be reached; connections are refused or hang. The
