@@ -256,7 +256,8 @@ class Model:
             case "etcd-member" | "etcd-open" | "etcd-alarm":
                 etcd = Thing("unit", "etcd.service", here)
                 inside = etcd if thing.kind == "etcd-member" else Thing("etcd-member", "", here)
-                return [_all(inside), *self._ground(here)]
+                others = tuple(Thing("unit", "etcd.service", node.name) for node in self.cluster.controllers)
+                return [_all(inside), Needs(others, MAJORITY), *self._ground(here)]
             case "etcd":
                 return [Needs(self._on_controllers("etcd-member"), MAJORITY), *self._internal_network]
             case "etcd-members":

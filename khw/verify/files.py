@@ -44,9 +44,10 @@ def _texts(resources: Iterable[object]) -> Iterator[tuple[str, str]]:
 
 
 def ask(node: Node, context: Context) -> Sequence[RemoteCommand]:
-    """Ask for all of them at once; one that is not there is not in the answer."""
+    """Ask for all of them at once; one that is not there is not in the answer. A cut-off one may end in no newline."""
     paths = " ".join(shlex.quote(path) for path in wanted(node, context))
-    return (RemoteCommand(("sh", "-c", f'for f in {paths}; do [ -f "$f" ] && echo "{MARK}$f" && cat "$f"; done')),)
+    script = f'for f in {paths}; do [ -f "$f" ] && echo && echo "{MARK}$f" && cat "$f"; done'
+    return (RemoteCommand(("sh", "-c", script)),)
 
 
 def judge(node: Node, context: Context, answers: Sequence[Completed]) -> Iterable[Finding]:
@@ -69,8 +70,8 @@ def judge(node: Node, context: Context, answers: Sequence[Completed]) -> Iterabl
 
 def parse(text: str) -> dict[str, str]:
     """Return the files in the answer, by path."""
-    parts = (part.partition("\n") for part in f"\n{text}".split(f"\n{MARK}")[1:])
-    return {path: f"{content}\n" if content and not content.endswith("\n") else content for path, _, content in parts}
+    parts = (part.partition("\n") for part in text.split(f"\n{MARK}")[1:])
+    return {path: content for path, _, content in parts}
 
 
 def _problem(path: str, text: str, seen: str | None) -> tuple[str, str] | None:

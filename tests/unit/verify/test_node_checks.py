@@ -134,7 +134,7 @@ def unit_answers(context: Context, shown: str = SHOWN) -> list[Completed]:
 
 
 def file_answer(texts: dict[str, str]) -> list[Completed]:
-    return [said("".join(f"{files.MARK}{path}\n{text}" for path, text in texts.items()))]
+    return [said("".join(f"\n{files.MARK}{path}\n{text}" for path, text in texts.items()))]
 
 
 def test_every_unit_of_a_role_is_asked_for(context: Context) -> None:
@@ -185,6 +185,14 @@ def test_a_changed_file_shows_its_lines(context: Context) -> None:
     (finding,) = files.judge(WORKER, context, file_answer(texts))
     assert finding.subject == path
     assert finding.evidence == "-  - 10.32.0.99\n+  - 10.32.0.10"
+
+
+def test_a_file_that_is_cut_off_hides_no_other(context: Context) -> None:
+    texts = files.wanted(WORKER, context)
+    path = "/etc/cni/net.d/10-bridge.conf"
+    texts[path] = texts[path][:100]
+    (finding,) = files.judge(WORKER, context, file_answer(texts))
+    assert (finding.subject, finding.actual) == (path, f"{path} was changed")
 
 
 DF = """\
