@@ -27,17 +27,24 @@ SEEN_WITHIN = 90.0  # seconds: a node is NotReady only 40 s after its kubelet fe
 
 
 def root_seen(khw: Khw, row: Drill) -> list[tuple[str, list[str]]]:
-    """Run verify until it names the root of it, as it will within SEEN_WITHIN; return all root causes that it named."""
+    """
+    Run verify until it names the root of it, as it will within SEEN_WITHIN; return all root causes that it named.
+
+    By then what proves the repair must fail too: `khw drill check` asks the same checks.
+    """
     state = load(workspace(khw) / "drill.json")
     assert state is not None
     cause, node = (text.format_map(state.values) for text in (row.cause.id, row.cause.node))
     deadline = time.monotonic() + SEEN_WITHIN
     while True:
         said = json.loads(khw("verify", "-o", "json").stdout)
-        found = [(row["id"], row["nodes"]) for row in said["causes"]]
-        if any(seen == cause and (not node or node in nodes) for seen, nodes in found):
+        found = [(one["id"], one["nodes"]) for one in said["causes"]]
+        effects = {
+            check["name"] for check in said["checks"] if check["check"] in row.proof and check["status"] == "failed"
+        }
+        if effects and any(seen == cause and (not node or node in nodes) for seen, nodes in found):
             return found
-        assert time.monotonic() < deadline, f"{cause} {node} is not among {found}"
+        assert time.monotonic() < deadline, f"{cause} {node} is not among {found}, or no effect is seen: {effects}"
 
 
 def workspace(khw: Khw) -> Path:
@@ -86,8 +93,8 @@ def test_a_drill_is_seen_repaired_and_restored(cluster: Khw, row: Drill) -> None
     try:
         print(root_seen(cluster, row))
         note("seen")
-        assert cluster("drill", "check").returncode == 3
-        note("not fixed")
+        if row.name in IN_CI:
+            assert cluster("drill", "check").returncode == 3
         for line in repair(cluster):
             typed(cluster, line)
         note("repaired")
