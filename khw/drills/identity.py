@@ -110,7 +110,10 @@ valid for a year, I looked at it three times.
         " subjectAltName`. Every address by which anybody asks must be there: the controllers', 127.0.0.1, the"
         " Service's, and the load balancer's.",
     ),
-    repair=("khw run --phase certificates --phase control-plane", "khw verify --wait 120"),
+    repair=(
+        "khw run --phase certificates --phase control-plane",
+        "kubectl wait --for=condition=Ready nodes --all --timeout=120s",
+    ),
     cause=Cause(id="file:/var/lib/kubernetes/kubernetes.pem"),
     proof=("load balancer", "API server names", "node"),
     make=_forget_balancer,

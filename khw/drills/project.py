@@ -133,7 +133,7 @@ If we lose one more we are done, aren't we? Please have it back in its place bef
     ),
     repair=(
         "curl --silent --show-error --fail --request POST --header 'Content-Length: 0' {start_url}",
-        "khw verify --wait 120",
+        "khw verify etcd --wait 120",
     ),
     cause=Cause(id="machine", node="{last}"),
     proof=("etcd", "API server", "API server behind the Service"),
