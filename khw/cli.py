@@ -17,8 +17,8 @@ import click
 
 from khw import __version__, completion, interrupt
 from khw.cli_artifacts import artifacts
-from khw.cli_explain import explain, export
 from khw.cli_drill import drill
+from khw.cli_explain import explain, export
 from khw.cli_lab import lab
 from khw.cli_shell import completion as completion_command
 from khw.cli_shell import schema

@@ -271,9 +271,8 @@ class Model:
             case "load-balancer":
                 ways = [thing for thing in self._cloud() if "nodeports" not in thing.name]
                 pairs = self._files("/var/lib/kubernetes/kubernetes")  # whoever is sent to that one is not served
-                return [Needs(self._on_controllers("api-server"), ANY), _all(*ways, *pairs)]
                 sides = [Needs(self._on_controllers(kind), ANY) for kind in ("api-server", "api-names")]
-                return [*sides, _all(*ways)]
+                return [*sides, _all(*ways, *pairs)]
             case "lease":
                 names = tuple(Thing("component", thing.name, node.name) for node in self.cluster.controllers)
                 return [_all(API), Needs(names, ANY)]
