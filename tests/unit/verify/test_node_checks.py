@@ -231,6 +231,15 @@ def test_an_etcd_member_that_answers_is_well(context: Context) -> None:
     assert found["members"].ok
 
 
+def test_an_alarm_is_not_a_fault_of_the_member_that_reports_it(context: Context) -> None:
+    row = json.loads(ETCD_STATUS)
+    members = json.dumps({"members": [{"name": node.name} for node in CLUSTER.controllers]})
+    for errors, well in ((["memberID:1 alarm:NOSPACE "], True), (["etcdserver: no leader"], False)):
+        row[0]["Status"]["errors"] = errors
+        found = by_subject(etcd.judge_member(CONTROLLER, context, [said(json.dumps(row)), said(members)]))
+        assert found[""].ok is well
+
+
 def test_a_member_that_never_joined_is_named(context: Context) -> None:
     members = json.dumps({"members": [{"name": "controller-0"}, {"peerURLs": ["https://10.240.0.11:2380"]}]})
     found = by_subject(etcd.judge_member(CONTROLLER, context, [said(ETCD_STATUS), said(members)]))
