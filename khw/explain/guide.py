@@ -79,7 +79,7 @@ class Guide:
     def shell(self, phase: Phase, host: str = "") -> str:
         """Return a phase as a script for one host, or one that finds out where it runs."""
         hosts = [host] if host else self.hosts(phase)
-        head = [_head(phase, hosts), "set -eu", self._places()]
+        head = [_head(phase, hosts), "set -eu", self._places(hosts)]
         bodies = {name: self._body(phase, name) for name in hosts}
         head += [FUNCTIONS[name] for name in self._functions(phase, hosts)]
         if host:
@@ -96,31 +96,43 @@ class Guide:
     def _ours(self, phase: Phase) -> str:
         """Return what is done here: the operator's own part, then what is copied to the nodes."""
         ours = operator_shell.of(self, phase.name)
-        copies = [line for node in self.nodes(phase) if (line := self._copy(phase, node))]
+        copies = list(self._copies(phase))
         if not ours and not copies:
             return ""
         reaches = bool(copies) or phase.name == "smoke"
         blocks = [operator_shell.remote(self.cluster.nodes)] if reaches else []
         return "\n\n".join((*blocks, *([ours] if ours else []), *(["\n".join(copies)] if copies else [])))
 
-    def _copy(self, phase: Phase, node: Node) -> str:
-        needed = self._needed.setdefault((phase.name, node.name), Needed())
-        script(self.resources(phase, node), needed)
-        files = [*(f"pki/{name}" for name in needed.pki), *(f"artifacts/{name}" for name in needed.artifacts)]
-        return " \\\n  ".join((f"copy {node.name}", *files)) if files else ""
+    def _copies(self, phase: Phase) -> Iterator[str]:
+        """Yield what is copied to the nodes; those that need the same, together."""
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for node in self.nodes(phase):
+            needed = self._needed.setdefault((phase.name, node.name), Needed())
+            script(self.resources(phase, node), needed)
+            files = (*(f"pki/{name}" for name in needed.pki), *(f"artifacts/{name}" for name in needed.artifacts))
+            groups.setdefault(files, []).append(node.name)
+        for files, names in groups.items():
+            if files and len(names) == 1:
+                yield " \\\n  ".join((f"copy {names[0]}", *files))
+            elif files:
+                copied = " \\\n    ".join(('  copy "$node"', *files))
+                yield f"for node in {' '.join(names)}; do\n{copied}\ndone"
 
     def _functions(self, phase: Phase, hosts: Sequence[str]) -> Iterator[str]:
         rows = [self._needed[phase.name, host] for host in hosts if (phase.name, host) in self._needed]
         return (name for name in FUNCTIONS if any(name in row.functions for row in rows))
 
-    def _places(self) -> str:
+    def _places(self, hosts: Sequence[str]) -> str:
         user = next((node.ssh_user for node in self.cluster.nodes), "root")
         files = f"{'/root' if user == 'root' else f'/home/{user}'}/{operator_shell.FILES}"
-        return f"""\
-KHW_HOME=${{KHW_HOME:-{self.home}}}  # on your machine: keys, certificates, artifacts, kubeconfig
-KHW_SSH_KEY=${{KHW_SSH_KEY:-{self.ssh_key}}}
-KHW_FILES=${{KHW_FILES:-{files}}}  # on a node: what was copied to it from there
-PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin"""
+        rows = []
+        if OPERATOR in hosts:
+            rows.append(f"KHW_HOME=${{KHW_HOME:-{self.home}}}  # keys, certificates, artifacts, kubeconfig")
+            rows.append(f"KHW_SSH_KEY=${{KHW_SSH_KEY:-{self.ssh_key}}}")
+        if any(host != OPERATOR for host in hosts):
+            rows.append(f"KHW_FILES=${{KHW_FILES:-{files}}}  # on a node: what was copied to it")
+            rows.append("PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin")
+        return "\n".join(rows)
 
 
 def _head(phase: Phase, hosts: Sequence[str]) -> str:

@@ -171,6 +171,24 @@ def test_a_full_disk_explains_the_unit_that_died_of_it() -> None:
     assert (cause.id, cause.nodes) == ("disk:/var/lib/etcd", ("controller-0",))
 
 
+def test_a_certificate_explains_the_connections_that_it_breaks_at_both_ends() -> None:
+    pem = "/var/lib/kubelet/worker-1.pem"
+    edges = [failed("TLS", node.name, "kube-apiserver to kubelet at worker-1:10250") for node in CLUSTER.controllers]
+    own = failed("TLS", "worker-1", "kubelet to kube-apiserver at the API's address:6443")
+    found = causes(failed("certificates", "worker-1", pem), *edges)
+    assert ids(found) == [(f"file:{pem}", ("worker-1",))]
+    (cause,) = causes(failed("certificates", "worker-1", "/var/lib/kubelet/kubeconfig"), own)
+    assert cause.symptoms == (own,)
+
+
+def test_a_dead_member_explains_the_connections_to_it_and_no_others() -> None:
+    to_it = failed("TLS", "controller-0", "kube-apiserver to etcd at controller-1:2379")
+    other = failed("TLS", "controller-0", "kube-apiserver to etcd at controller-2:2379")
+    dead, strange = causes(failed("unit", "controller-1", "etcd.service"), to_it, other)
+    assert dead.symptoms == (to_it,)
+    assert (strange.id, strange.nodes) == ("tls:kube-apiserver to etcd at controller-2:2379", ("controller-0",))
+
+
 def test_two_failures_that_have_nothing_to_do_with_each_other_are_two_causes() -> None:
     found = causes(failed("unit", "worker-0", "kube-proxy.service"), failed("swap", "worker-1"))
     assert ids(found) == [("unit:kube-proxy.service", ("worker-0",)), ("swap", ("worker-1",))]
