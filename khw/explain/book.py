@@ -2,7 +2,8 @@
 The texts of `khw explain`, read from `book/*.toml`: one file a component, or a kind of thing.
 
 In the file of a component (`etcd.toml`, `kubelet.toml` …) a table is a flag of its command line or, under [fields], a
-field of its configuration. In `phases.toml`, `files.toml`, `certificates.toml` and `checks.toml` it is one of those.
+field of its configuration. In `phases.toml`, `files.toml`, `certificates.toml` and `checks.toml` it is one of those, in
+`systemd.toml` an option of a unit file.
 Keys at the top of a file hold for all of its tables that do not say otherwise.
 """
 
@@ -64,6 +65,7 @@ def _entry(name: str, row: dict[str, Any]) -> Entry:
 def words() -> list[str]:
     """Return the names of everything that there are texts of and that is the same in every cluster."""
     kinds = [*chapter_of("phases"), *chapter_of("certificates"), *chapter_of("files")]
+    kinds += chapter_of("systemd")
     kinds += [name.lower().replace(" ", "-") for name in chapter_of("checks")]
     for name in dict.fromkeys(name for names in FLAGS.values() for name in names):
         kinds += [*chapter_of(name), *chapter_of(name, "fields")]
@@ -84,6 +86,11 @@ def flag_entry(component: str, flag: str) -> Entry | None:
 def field_entry(component: str, field: str) -> Entry | None:
     """Return what is to be said of a field in a component's configuration."""
     return chapter_of(component, "fields").get(field) if component in FLAGS else None
+
+
+def option_entry(option: str) -> Entry | None:
+    """Return what is to be said of an option in a unit file."""
+    return chapter_of("systemd").get(option)
 
 
 def file_entry(path: str) -> Entry | None:

@@ -69,6 +69,17 @@ class Content:
         return found
 
     @cached_property
+    def options(self) -> Mapping[str, Mapping[str, str]]:
+        """Option of a unit file → unit → its values, in its order; ExecStart's are flags, and told as such."""
+        found: dict[str, dict[str, str]] = {}
+        for resources in self.by_host.values():
+            for unit in resources.values():
+                if isinstance(unit, Unit):
+                    for name, values in _options(unit.content).items():
+                        found.setdefault(name, {}).setdefault(unit.name, "; ".join(values))
+        return found
+
+    @cached_property
     def fields(self) -> Mapping[tuple[str, str], Mapping[str, str]]:
         """(component, field) → node → where it is in its file, and its value."""
         found: dict[tuple[str, str], dict[str, str]] = {}
@@ -155,6 +166,15 @@ def _flags(unit: Unit, component: str) -> Iterator[tuple[str, str]]:
             for word in argv[1:]:
                 name, _, value = word.lstrip("-").partition("=")
                 yield name, value
+
+
+def _options(text: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in text.replace("\\\n", "").splitlines():
+        name, equals, value = line.partition("=")
+        if equals and name.isalpha():
+            found.setdefault(name, []).append(value if name != "ExecStart" else value.partition(" ")[0])
+    return found
 
 
 def _parsed(path: str, text: str) -> Any:

@@ -54,7 +54,7 @@ class Topics:
     def find(self, word: str, host: str | None = None) -> list[Topic]:
         """Return what the word stands for, one thing or several; UsageError names the nearest if nothing does."""
         found = [*self._phases(word), *self._checks(word), *self._certificates(word)]
-        found += [*self._flags(word), *self._fields(word), *self._files(word, host)]
+        found += [*self._flags(word), *self._fields(word), *self._options(word), *self._files(word, host)]
         if not found:
             near = get_close_matches(word.lstrip("-"), self.names(), 1)
             meant = f"; did you mean {near[0]}?" if near else ""
@@ -72,6 +72,7 @@ class Topics:
                 *content.certificates,
                 *(flag for _, flag in content.flags),
                 *(field for component, field in content.fields if book.field_entry(component, field)),
+                *content.options,
                 *content.paths,
                 *(path.rpartition("/")[2] for path in content.paths),
                 *(_component(path) for path in content.paths if path.startswith(UNITS)),
@@ -131,6 +132,12 @@ class Topics:
             entry = book.field_entry(component, name)
             if name == field and wanted in {"", component} and entry:
                 yield _topic(f"field of {component}", name, entry, _by_value(values), "")
+
+    def _options(self, word: str) -> Iterator[Topic]:
+        values = self._content.options.get(word)
+        entry = book.option_entry(word)
+        if values and entry:
+            yield _topic("option of units", word, entry, _by_value(values), "systemctl cat UNIT")
 
     def _files(self, word: str, host: str | None) -> Iterator[Topic]:
         for path, hosts in self._content.paths.items():

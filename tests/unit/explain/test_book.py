@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -127,6 +128,17 @@ def test_every_field_of_a_configuration_has_its_texts() -> None:
         whole(book.field_entry(component, field), f"{field} of {component}")
 
 
+def options() -> set[str]:
+    units = [unit for one in rendered() for unit in one.resources if isinstance(unit, Unit)]
+    return {name for unit in units for name in re.findall(r"^([A-Za-z]+)=", unit.content, re.MULTILINE)}
+
+
+def test_every_option_of_every_unit_has_its_texts() -> None:
+    assert len(options()) > 40
+    for option in sorted(options()):
+        whole(book.option_entry(option), option)
+
+
 def test_every_certificate_has_its_texts() -> None:
     names = [f"{authority.name}-ca" for authority in AUTHORITIES]
     names += [identity.name for identity in identities(CLUSTER)]
@@ -143,6 +155,7 @@ def test_nothing_is_said_of_what_is_not_there() -> None:
             assert any((component, flag) in flags() for component in components), f"--{flag} in {name}.toml"
         for field in book.chapter_of(name, "fields"):
             assert (name, field) in fields(), f"{field} in {name}.toml"
+    assert set(book.chapter_of("systemd")) == options()
     for path in book.chapter_of("files"):
         assert any(book.file_entry(known) is book.chapter_of("files")[path] for known in paths()), path
     assert set(book.chapter_of("phases")) == {phase.name for phase in PHASES}
