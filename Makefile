@@ -5,12 +5,13 @@
 # make bench khw beside its peers, in a lab of its own (an hour); writes docs/benchmarks.md
 # make docs  the docs site, strictly: warnings are errors; build/docs/index.html
 # make man   the manual pages; man -l build/man/khw.1
+# make faults  the whole fault matrix, in labs of its own (under an hour); prints it as a table
 # make down  the cluster and the lab are gone
 # Only the lab needs root; everything else runs as you.
 KHW  := .venv/bin/khw
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: up test unit lab drills lint bench docs man down prepare artifacts
+.PHONY: up test unit lab drills faults lint bench docs man down prepare artifacts
 .DEFAULT_GOAL := up
 
 prepare:
@@ -43,10 +44,14 @@ unit: prepare
 	@.venv/bin/pytest tests/unit
 
 lab: prepare artifacts
-	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab -m "not drills"
+	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab -m "not drills and not faults"
 
 drills: prepare artifacts
 	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab/test_drills.py
+
+faults: prepare artifacts
+	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest \
+		tests/lab/test_kills.py tests/lab/test_losing_a_controller.py tests/lab/test_faults.py
 
 bench: prepare artifacts
 	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/python -m benchmarks all

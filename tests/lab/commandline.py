@@ -6,9 +6,18 @@ import json
 import os
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import compute_v1
+from ruamel.yaml import YAML
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 LAB = os.environ.get("KHW_TEST_LAB", "tests")  # another name where the tests run twice on one machine
 KHW = str(Path(sys.executable).with_name("khw"))
@@ -57,3 +66,49 @@ class Khw:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+
+def instance(khw: Khw, name: str, method: str) -> None:
+    """Stop or start a machine the way a person does in Google's console."""
+    gcp = YAML(typ="safe").load((khw.folder / "khw.yaml").read_text())["gcp"]
+    options = {"credentials": AnonymousCredentials(), "client_options": {"api_endpoint": gcp["endpoint"]}}
+    where = {"project": gcp["project"], "zone": gcp["zone"]}
+    client = compute_v1.InstancesClient(**options)
+    operation = getattr(client, f"{method}_unary")(**where, instance=name)
+    waited = compute_v1.ZoneOperationsClient(**options).wait(**where, operation=operation.name)
+    assert waited.status == compute_v1.Operation.Status.DONE
+
+
+class Going:
+    """A run that is going on; its progress is read line by line."""
+
+    def __init__(self, khw: Khw, *args: str) -> None:
+        self.process = subprocess.Popen(
+            [KHW, *args], cwd=khw.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        self.seen: list[str] = []
+
+    def until(self, reached: Callable[[str], bool]) -> bool:
+        """Read until a line is reached; False if the run ends before."""
+        assert self.process.stderr
+        for line in self.process.stderr:
+            self.seen.append(line)
+            if reached(line):
+                return True
+        return False
+
+    def end(self, timeout: float = 120) -> tuple[int, float]:
+        began = time.monotonic()
+        _, rest = self.process.communicate(timeout=timeout)
+        self.seen.append(rest)
+        return self.process.returncode, time.monotonic() - began
+
+
+@contextmanager
+def going(khw: Khw, *args: str) -> Iterator[Going]:
+    run = Going(khw, *args)
+    try:
+        yield run
+    finally:
+        run.process.kill()
+        run.process.communicate()

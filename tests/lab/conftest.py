@@ -42,6 +42,26 @@ def first_run(khw: Khw, first_plan: FirstPlan) -> Any:
     return khw.json("run")
 
 
+MATRIX = pytest.StashKey[list[tuple[str, ...]]]()
+
+
+@pytest.fixture(scope="session")
+def matrix(request: pytest.FixtureRequest) -> list[tuple[str, ...]]:
+    """Rows of the fault matrix: fault, moment, how it ended, seconds."""
+    return request.config.stash.setdefault(MATRIX, [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the fault matrix."""
+    rows = config.stash.get(MATRIX, [])
+    if rows:
+        terminalreporter.section("fault matrix")
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            terminalreporter.write_line("  ".join(cells).rstrip())
+
+
 @pytest.fixture
 def cluster(khw: Khw, first_run: Any) -> Khw:
     assert first_run["ok"]

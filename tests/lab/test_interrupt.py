@@ -5,14 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from commandline import KHW
+from commandline import going
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from commandline import Khw
 
@@ -20,41 +19,6 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 CONTROLLER, WORKER = "controller-0", "worker-0"
 SOON = 15.0  # seconds for a node to notice that its operator is gone; it takes well under one
-
-
-class Going:
-    """A run that is going on; its progress is read line by line."""
-
-    def __init__(self, khw: Khw, *args: str) -> None:
-        self.process = subprocess.Popen(
-            [KHW, *args], cwd=khw.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        self.seen: list[str] = []
-
-    def until(self, reached: Callable[[str], bool]) -> bool:
-        """Read until a line is reached; False if the run ends before."""
-        assert self.process.stderr
-        for line in self.process.stderr:
-            self.seen.append(line)
-            if reached(line):
-                return True
-        return False
-
-    def end(self, timeout: float = 120) -> tuple[int, float]:
-        began = time.monotonic()
-        _, rest = self.process.communicate(timeout=timeout)
-        self.seen.append(rest)
-        return self.process.returncode, time.monotonic() - began
-
-
-@contextmanager
-def going(khw: Khw, *args: str) -> Iterator[Going]:
-    run = Going(khw, *args)
-    try:
-        yield run
-    finally:
-        run.process.kill()
-        run.process.communicate()
 
 
 def at_work(khw: Khw, node: str) -> list[str]:

@@ -7,10 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from commandline import KHW
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import compute_v1
-from ruamel.yaml import YAML
+from commandline import KHW, instance
 
 if TYPE_CHECKING:
     from commandline import Khw
@@ -30,17 +27,6 @@ def failures(khw: Khw) -> list[dict[str, Any]]:
     data = json.loads(done.stdout)
     assert data["ok"] is (done.returncode == 0)
     return [check for check in data["checks"] if check["status"] == "failed"]
-
-
-def instance(khw: Khw, name: str, method: str) -> None:
-    """Stop or start a machine the way a person does in Google's console."""
-    gcp = YAML(typ="safe").load((khw.folder / "khw.yaml").read_text())["gcp"]
-    options = {"credentials": AnonymousCredentials(), "client_options": {"api_endpoint": gcp["endpoint"]}}
-    where = {"project": gcp["project"], "zone": gcp["zone"]}
-    client = compute_v1.InstancesClient(**options)
-    operation = getattr(client, f"{method}_unary")(**where, instance=name)
-    waited = compute_v1.ZoneOperationsClient(**options).wait(**where, operation=operation.name)
-    assert waited.status == compute_v1.Operation.Status.DONE
 
 
 def test_bare_machines_become_a_cluster(first_run: Any) -> None:
