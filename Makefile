@@ -5,7 +5,7 @@
 # make bench khw beside its peers, in a lab of its own (an hour); writes docs/benchmarks.md
 # make docs  the docs site, strictly: warnings are errors; build/docs/index.html
 # make man   the manual pages; man -l build/man/khw.1
-# make faults  the whole fault matrix, in labs of its own (under an hour); prints it as a table
+# make faults  the whole fault matrix, in labs of its own; prints it as a table
 # make down  the cluster and the lab are gone
 # Only the lab needs root; everything else runs as you.
 KHW  := .venv/bin/khw
