@@ -18,7 +18,7 @@ from khw.cluster import Facts, Role, Spec
 from khw.engine import Engine, Plan
 from khw.errors import DiskError, ProviderError, StepError, UnreachableError, UsageError
 from khw.events import Notice, RunEnded
-from khw.gates import Need, Quorum
+from khw.gates import Cancelled, Need, Quorum
 from khw.operator import Run
 from khw.phases import Phase
 from khw.report import OPERATOR, Outcome, Report
@@ -96,6 +96,7 @@ class World:
     events: list[Event] = field(default_factory=list)
     spec: Spec = field(default_factory=Spec)
     lanes: set[int] = field(default_factory=set)  # the threads that were at work
+    before: Any = None  # who lets phases begin
     closed: list[str] = field(default_factory=list)
 
     def run(self, **plan: Any) -> Report:
@@ -104,6 +105,7 @@ class World:
         workspace = Workspace.beside(self.folder / "khw.yaml", "test")
         run = Run(spec=it.spec, workspace=workspace, provider=cast("Any", provider), store=cast("Any", None))
         run._pki = cast("Any", object())
+        run.before = self.before or run.before
         return Engine(run, Plan(**{"phases": PHASES, **plan}), "1", [self.events.append]).execute()
 
     def converge(self, _agent: Any, resources: Any, _store: Any, **options: Any) -> None:
@@ -362,3 +364,30 @@ def test_an_error_of_the_whole_run_is_its_end_in_the_journal(world: World) -> No
     ended = world.events[-1]
     assert isinstance(ended, RunEnded)
     assert (ended.exit_code, "worker-9" in ended.error) == (2, True)
+
+
+def test_a_phase_begins_behind_its_gates_and_when_it_is_let(world: World) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def before(phase: Phase, host: str) -> None:
+        if phase.name == "rbac":
+            assert sum(name == "etcd" for name, _ in world.did) >= 2
+        assert (phase.name, host) not in world.did
+        asked.append((phase.name, host))
+
+    world.before = before
+    assert world.run().exit_code == 0
+    assert len([row for row in asked if row[0] == "etcd"]) == 3
+    assert len([row for row in asked if row[0] == "rbac"]) == 1  # once a cluster
+
+
+def test_a_phase_that_is_not_let_begin_is_cancelled_and_so_is_what_follows(world: World) -> None:
+    def before(phase: Phase, _host: str) -> None:
+        if phase.name in {"etcd", "workers"}:
+            raise Cancelled
+
+    world.before = before
+    report = world.run()
+    assert report.exit_code == 130
+    assert {name for name, _ in world.did} == {"certificates"}
+    assert {report.hosts[name][-1].outcome for name in CONTROLLERS} == {Outcome.CANCELLED}
