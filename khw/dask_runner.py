@@ -106,7 +106,7 @@ class DaskRunner:
                 n_workers=self.processes,
                 threads_per_worker=self.threads,
                 security=distributed.Security.temporary(),
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # None would be port 8787, which a second run finds taken
                 preload=["khw.shard"],
             )
 

@@ -3,8 +3,10 @@ from __future__ import annotations
 import _thread
 import os
 import signal
+import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -31,7 +33,19 @@ PROCESSES, THREADS = 2, 4
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
+def dasks_own_port() -> Iterator[None]:
+    """Somebody else has the port that Dask's web server takes if it is not told another: another run, for one."""
+    with socket.socket() as taken, suppress(OSError):
+        taken.bind(("127.0.0.1", 8787))
+        taken.listen()
+        yield
+        return
+    yield
+
+
+@pytest.fixture(scope="module")
+def client(dasks_own_port: None) -> Iterator[Client]:
+    del dasks_own_port
     with DaskRunner(processes=PROCESSES, threads=THREADS)._connected() as client:
         yield client
 
