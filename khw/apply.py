@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from khw.artifacts.store import Store
-    from khw.client import Cargo
+    from khw.client import Cargo, Payload
     from khw.cluster import Facts
     from khw.compare import State
     from khw.relay import Station
@@ -67,12 +67,18 @@ class _Listener:
     """Collects changes, and passes each on as it happens."""
 
     on_change: Callable[[Change], None] | None
+    on_start: Callable[[Resource, int], None] | None
+    on_bytes: Callable[[int], None] | None
     changes: list[Change] = field(default_factory=list)
 
     def note(self, change: Change) -> None:
         self.changes.append(change)
         if self.on_change:
             self.on_change(change)
+
+    def start(self, resource: Resource, size: int) -> None:
+        if self.on_start:
+            self.on_start(resource, size)
 
 
 def converge(  # noqa: PLR0913 - who listens and what is simulated is the caller's to say
@@ -83,6 +89,7 @@ def converge(  # noqa: PLR0913 - who listens and what is simulated is the caller
     node: str,
     check: bool = False,
     on_change: Callable[[Change], None] | None = None,
+    on_start: Callable[[Resource, int], None] | None = None,
     on_bytes: Callable[[int], None] | None = None,
     settle: Callable[[], AbstractContextManager[object]] | None = None,
     guard: Callable[[Sequence[Change]], AbstractContextManager[object] | None] | None = None,
@@ -93,7 +100,8 @@ def converge(  # noqa: PLR0913 - who listens and what is simulated is the caller
     Bring these resources to where they should be on the agent's node, and return what that took.
 
     With `check` nothing is done, and `foreseen` is what the node's earlier phases would have done. `on_change` hears of
-    each resource when it is done, `on_bytes` of what the node has taken of uploads; trailing Waits run inside
+    each resource when it is done, `on_start` when its turn comes on the node and how many bytes are sent for it,
+    `on_bytes` of what the node has taken of them; trailing Waits run inside
     `settle()`, and units and commands, with what follows, inside `guard(what will be done)` if that returns one.
     `station()` is the node's place among those that pass artifacts on to each other, if they do.
     StepError names the resource that failed: those before it are done, those after it are not.
@@ -103,7 +111,7 @@ def converge(  # noqa: PLR0913 - who listens and what is simulated is the caller
     states = agent.probe(specs, record=not check) if resources else []
     _require(node, resources, states)
     rows = _compare(resources, states, articles, foreseen if check else None)
-    listener = _Listener(on_change)
+    listener = _Listener(on_change, on_start, on_bytes)
     if check or not any(row.act for row in rows):
         for row in rows:
             listener.note(row.change)
@@ -113,7 +121,7 @@ def converge(  # noqa: PLR0913 - who listens and what is simulated is the caller
         first = len(rows)
     guarded = guard([row.change for row in rows]) if guard else None
     quiet = _quiet(resources) if guarded else 0
-    act = _Act(agent, articles, listener, on_bytes, station())
+    act = _Act(agent, articles, listener, station())
     if quiet:
         act.through(rows[:quiet])
     with guarded or nullcontext():
@@ -176,47 +184,49 @@ class _Act:
     agent: Machine
     articles: Articles
     listener: _Listener
-    on_bytes: Callable[[int], None] | None
     station: Station | None
 
     def through(self, rows: Sequence[_Row]) -> None:
         """Do what there is to do, in one exchange; what is as it should be is reported in its place."""
         waiting = list(rows)
+        busy = [row for row in rows if row.act]
+        sent = [payload(row.resource, row.state, self.articles) for row in busy]
+        begins = iter([(row.resource, p.size if p else 0) for row, p in zip(busy, sent, strict=True)])
 
-        def pass_idle() -> None:
+        def go_on() -> None:
             while waiting and not waiting[0].act:
                 self.listener.note(waiting.pop(0).change)
+            if begun := next(begins, None):
+                self.listener.start(*begun)
 
         def done(event: dict[str, Any]) -> None:
             row = waiting.pop(0)
             self._arrived(row, event)
             self.listener.note(_happened(row.change, event))
-            pass_idle()
+            go_on()
 
-        pass_idle()
-        busy = [row for row in waiting if row.act]
+        go_on()
         if not busy:
             return
         ops = [operation(row.resource, row.state, self.articles) for row in busy]
-        cargo = [sent for row in busy if (sent := self._cargo(row)) is not None]
+        cargo = [self._cargo(row, p) for row, p in zip(busy, sent, strict=True) if p is not None]
         if self.station is None:
-            self.agent.act(ops, cargo, on_done=done, on_bytes=self.on_bytes)
+            self.agent.act(ops, cargo, on_done=done, on_bytes=self.listener.on_bytes)
         else:
             with self.station.open():
                 self.agent.act(ops, cargo, on_done=done, on_bytes=self._taken, relay=self.station.card)
 
-    def _cargo(self, row: _Row) -> Cargo | None:
+    def _cargo(self, row: _Row, sent: Payload) -> Cargo:
         """Return what goes to the node with the operation, by whichever way."""
-        sent = payload(row.resource, row.state, self.articles)
-        if sent is None or self.station is None or not isinstance(row.resource, Binary | Image):
+        if self.station is None or not isinstance(row.resource, Binary | Image):
             return sent
         return self.station.parcel(self.articles.found[row.resource.artifact], sent)
 
     def _taken(self, count: int) -> None:
         if self.station:
             self.station.moves()
-        if self.on_bytes:
-            self.on_bytes(count)
+        if self.listener.on_bytes:
+            self.listener.on_bytes(count)
 
     def _arrived(self, row: _Row, event: Mapping[str, Any]) -> None:
         """Tell the others that they may have an artifact from this node."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from khw.cli_artifacts import artifacts
 from khw.cli_drill import drill
 from khw.cli_explain import explain, export
 from khw.cli_lab import lab
+from khw.cli_report import diagram, report
 from khw.cli_shell import completion as completion_command
 from khw.cli_shell import schema
 from khw.cli_verify import smoke, verify
@@ -29,6 +31,7 @@ from khw.files import disk_full
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from khw.live import Mode
     from khw.session import Session
 
 # Objects made before the garbage collector looks: with Python's 700 it looks at all modules again and again while they
@@ -89,6 +92,8 @@ main.add_command(lab)
 main.add_command(artifacts)
 main.add_command(explain)
 main.add_command(export)
+main.add_command(report)
+main.add_command(diagram)
 main.add_command(verify)
 main.add_command(smoke)
 main.add_command(completion_command)
@@ -143,6 +148,13 @@ _SELECTION = (
         "-j", "parallel", type=click.IntRange(1), default=64, show_default=True, help="Hosts at work at once."
     ),
     click.option(
+        "--progress",
+        type=click.Choice(["auto", "live", "lines"]),
+        default="auto",
+        show_default=True,
+        help="How it shows what it does: a live view of all hosts, or a line an event.",
+    ),
+    click.option(
         "-o", "output", type=click.Choice(["table", "wide", "json", "nornir"]), default="table", show_default=True
     ),
 )
@@ -190,10 +202,11 @@ def _walk(  # noqa: PLR0913 - one parameter an option
     failed: bool,
     resume: bool,
     parallel: int,
+    progress: Mode,
     output: str,
     step: bool = False,
 ) -> None:
-    from khw import render
+    from khw import forecast, live, render
     from khw.phases import select
     from khw.session import plan_for, plan_to_resume
 
@@ -213,7 +226,11 @@ def _walk(  # noqa: PLR0913 - one parameter an option
         from khw.cli_explain import stepper
 
         before = stepper(file)
-    outcome = session.run(plan, sinks=[render.ProgressLines(check=check)], what=" ".join(sys.argv[1:]), before=before)
+        progress = "lines"  # it asks, line by line
+    title = "khw plan" if check else "khw run"
+    paces = partial(forecast.paces, session.workspace.runs)
+    with live.progress(progress, check=check, what=title, paces=paces) as sink:
+        outcome = session.run(plan, sinks=[sink], what=" ".join(sys.argv[1:]), before=before)
     if output == "json":
         render.data(outcome.report.as_dict(), "json")
     elif output == "nornir":

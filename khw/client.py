@@ -111,11 +111,12 @@ class Payload:
 
     open: Callable[[], BinaryIO] = field(repr=False)
     encoding: str = ""
+    size: int = 0  # as they are sent, if it is known
 
     @classmethod
     def of(cls, data: bytes) -> Payload:
         """Return these bytes as a payload."""
-        return cls(lambda: io.BytesIO(data))
+        return cls(lambda: io.BytesIO(data), size=len(data))
 
     def frames(self, exchange: int) -> Iterator[bytes]:
         """Give the frames: the pieces, and an empty one."""

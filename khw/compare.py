@@ -122,7 +122,8 @@ class Articles:
 
     def payload(self, name: str) -> Payload:
         """Return an artifact's content, compressed."""
-        return Payload(lambda: self.store.compressed(self.found[name], self.form).open("rb"), self.form)
+        size = self.store.compressed_size(self.found[name], self.form)
+        return Payload(lambda: self.store.compressed(self.found[name], self.form).open("rb"), self.form, size)
 
 
 def unit_name(name: str) -> str:
@@ -214,7 +215,8 @@ def payload(  # noqa: PLR0911 - one return a kind
                 return None
             if len(data) < SQUEEZED:
                 return Payload.of(data)
-            return Payload(Payload.of(gzip.compress(data, 1)).open, "gzip")
+            squeezed = gzip.compress(data, 1)
+            return Payload(Payload.of(squeezed).open, "gzip", len(squeezed))
         case Binary():
             same = state.get("sha256") == articles.sha256(resource.artifact)
             return None if same else articles.payload(resource.artifact)

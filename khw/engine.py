@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +26,7 @@ from khw import bounds, interrupt
 from khw.connection import CONNECTION, KhwConnection
 from khw.early import EarlyLogins, remember
 from khw.errors import KhwError, StepError, UsageError
-from khw.events import Notice, PhaseEnded, RunEnded, RunStarted
+from khw.events import Notice, PhaseEnded, Progress, RunEnded, RunStarted
 from khw.gates import Board, members_of
 from khw.inventory.plugin import inventory_of
 from khw.phases import GROUND, Phase
@@ -101,6 +102,8 @@ class Engine:
         )
         self._lock = threading.Lock()
         self._agents: dict[str, Agent] = {}
+        self._trips: Counter[str] = Counter()  # by host, as far as its connection was closed
+        self._sent: Counter[str] = Counter()
         self._kept = 0  # connections of hosts that are through
         self._ended_phases: dict[str, list[PhaseResult]] = {}
         self._unreachable: dict[str, str] = {}
@@ -108,6 +111,7 @@ class Engine:
         self._early = EarlyLogins()
         self.aggregated: AggregatedResult | None = None  # Nornir's own view, for its own printers
         run.agents = self._reach
+        run.progress = lambda text: self._emit(Progress(OPERATOR, text))
         run.notice = lambda text: self._emit(Notice(OPERATOR, text))
 
     def execute(self) -> Report:
@@ -135,7 +139,8 @@ class Engine:
     def _ended(self, exit_code: int, error: str = "") -> None:
         self._close()
         self._report.seconds = self._floor.clock()
-        self._emit(RunEnded(self._report.run_id, exit_code, self._report.seconds, error))
+        ended = RunEnded(self._report.run_id, exit_code, self._report.seconds, error, self._trips, self._sent)
+        self._emit(ended)
 
     def _lay_ground(self) -> bool:
         ground = tuple(p for p in self._plan.phases_of(OPERATOR, None) if p.name in GROUND)
@@ -232,7 +237,7 @@ class Engine:
                 self._kept += 1
                 return
             del self._agents[host.name]
-            self._count(agent)
+            self._count(host.name, agent)
             self._floor.relay.stops(host.name, gone=True)
         host.close_connection(CONNECTION)
 
@@ -294,11 +299,13 @@ class Engine:
 
     def _close(self) -> None:
         self._early.close()
-        for agent in self._agents.values():
-            self._count(agent)
+        for name, agent in self._agents.items():
+            self._count(name, agent)
             agent.close()
 
-    def _count(self, agent: Agent) -> None:
+    def _count(self, host: str, agent: Agent) -> None:
+        self._trips[host] += agent.round_trips
+        self._sent[host] += agent.bytes_sent
         self._report.round_trips += agent.round_trips
         self._report.bytes_sent += agent.bytes_sent
         self._report.bytes_relayed += agent.bytes_relayed

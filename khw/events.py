@@ -32,11 +32,45 @@ class PhaseStarted:
 
 @dataclass(frozen=True, slots=True)
 class PhaseWaits:
-    """A host waits at a gate, for this reason."""
+    """
+    A host waits at a gate, for this reason.
+
+    It opens when enough of the `holders` are through the phase `awaited`; both are empty where it is no phase that is
+    waited for.
+    """
 
     host: str
     phase: str
     reason: str
+    awaited: str = ""
+    holders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GateOpened:
+    """What a host waited for has come: it goes on."""
+
+    host: str
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceStarted:
+    """A node is at work on this resource; `bytes` are to be sent for it, if that is known."""
+
+    host: str
+    phase: str
+    resource: str
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BytesTaken:
+    """A node has taken so many more bytes of what is sent to it."""
+
+    host: str
+    phase: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +92,15 @@ class PhaseEnded:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A line for the person who watches: the progress of a build, a machine that boots."""
+    """A line that the person who watches is to read."""
+
+    host: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far something is that takes long, a build or a download: the next such line takes this one's place."""
 
     host: str
     text: str
@@ -66,13 +108,27 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """The run is over."""
+    """The run is over; `round_trips` and `bytes_sent` are by host."""
 
     run_id: str
     exit_code: int
     seconds: float
     error: str = ""  # what ended it as a whole, if it was not a host's
+    round_trips: Mapping[str, int] = field(default_factory=dict)
+    bytes_sent: Mapping[str, int] = field(default_factory=dict)
 
 
-Event: TypeAlias = RunStarted | PhaseStarted | PhaseWaits | ResourceDone | PhaseEnded | Notice | RunEnded
+Event: TypeAlias = (
+    RunStarted
+    | PhaseStarted
+    | PhaseWaits
+    | GateOpened
+    | ResourceStarted
+    | BytesTaken
+    | ResourceDone
+    | PhaseEnded
+    | Notice
+    | Progress
+    | RunEnded
+)
 Sink: TypeAlias = Callable[[Event], None]

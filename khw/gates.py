@@ -102,6 +102,12 @@ class Board:
         with self._lock:
             return next((reason for need in needs if (reason := self._missing(need))), "")
 
+    def holders(self, need: Need) -> tuple[str, ...]:
+        """Return who has still to come through what is needed."""
+        with self._lock:
+            hosts = self.members.get(need.role, ())
+            return tuple(h for h in hosts if (h, need.phase) in self.active and (h, need.phase) not in self._ended)
+
     def wait(self, needs: Iterable[Need]) -> None:
         """Wait until all needs are met; raise `Blocked` when one of them can no longer be, `Cancelled` on Ctrl-C."""
         with self._lock:
@@ -124,6 +130,17 @@ class Board:
                 if owner == host or self._ended.get((owner, phase), Outcome.CANCELLED).good:
                     return owner
                 self._about(phase).wait()
+
+    def claimant(self, phase: str) -> str:
+        """Return the host that is doing once-per-cluster work at this moment, or ''."""
+        with self._lock:
+            owner = self._claims.get(phase, "")
+            return "" if (owner, phase) in self._ended else owner
+
+    @property
+    def turn(self) -> str:
+        """Who has the turn, or ''."""
+        return self._turn
 
     def take_turn(self, host: str) -> None:
         """Wait until nobody else has the turn, and take it."""

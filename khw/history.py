@@ -128,7 +128,7 @@ def _run(run_id: str, records: list[dict[str, Any]]) -> PastRun:
         match record["event"]:
             case "waits":
                 reached[where] = Stop(where[1], CUT_OFF, f"while it waited for {record.get('for', '')}", run_id)
-            case "begin":
+            case "begin" | "opened":
                 reached[where] = Stop(where[1], CUT_OFF, "in the middle of this phase", run_id)
             case "end" if Outcome(record["outcome"]).good:
                 done.add(where)

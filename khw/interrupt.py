@@ -36,6 +36,7 @@ class _Presses:
         self.ended = threading.Event()
         self.ended_at = 0.0
         self.listening = False
+        self.farewells: list[Callable[[], object]] = []
         self._ends: list[Callable[[], object]] = []
         self._lock = threading.RLock()
 
@@ -82,6 +83,7 @@ def listening(on_press: Callable[[int], None] | None = None, *, patient: bool = 
         strong = not patient or number != signal.SIGINT
         _presses.count = max(_presses.count + 1, 2 if strong else 1)
         if _presses.count >= LAST_PRESS:
+            _say_farewell()
             os._exit(EXIT_CODE)
         if on_press is not None:
             on_press(_presses.count)
@@ -134,6 +136,22 @@ def ends_by(end: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         _presses.remove(end)
+
+
+@contextmanager
+def before_leaving(farewell: Callable[[], object]) -> Iterator[None]:
+    """Have `farewell` called if the process leaves as it is while the block runs; it may take no lock."""
+    _presses.farewells.append(farewell)
+    try:
+        yield
+    finally:
+        _presses.farewells.remove(farewell)
+
+
+def _say_farewell() -> None:
+    for farewell in list(_presses.farewells):
+        with contextlib.suppress(Exception):
+            farewell()
 
 
 def run(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from khw.artifacts import lock
 from khw.errors import KhwError
-from khw.events import PhaseEnded, PhaseStarted, PhaseWaits, ResourceDone, RunEnded, RunStarted
+from khw.events import GateOpened, PhaseEnded, PhaseStarted, PhaseWaits, ResourceDone, RunEnded, RunStarted
 from khw.files import write_private
 from khw.history import SUFFIX, last_run, newest
 from khw.resources import Binary, Image
@@ -120,7 +120,16 @@ class Journal:
                     "before": self._before,
                 }
             case PhaseWaits():
-                return {"event": "waits", "host": event.host, "phase": event.phase, "for": event.reason}
+                return {
+                    "event": "waits",
+                    "host": event.host,
+                    "phase": event.phase,
+                    "for": event.reason,
+                    "awaited": event.awaited,
+                    "holders": event.holders,
+                }
+            case GateOpened():
+                return {"event": "opened", "host": event.host, "phase": event.phase}
             case PhaseStarted():
                 return {"event": "begin", "host": event.host, "phase": event.phase}
             case ResourceDone():
@@ -133,6 +142,8 @@ class Journal:
                     "exit_code": event.exit_code,
                     "seconds": round(event.seconds, 3),
                     "error": event.error,
+                    "round_trips": dict(event.round_trips),
+                    "bytes_sent": dict(event.bytes_sent),
                 }
             case _:
                 return None
@@ -147,6 +158,7 @@ class Journal:
             "action": change.action.value,
             "seconds": round(change.seconds, 3),
         }
+        record |= {name: text for name in ("before", "after") if change.changed and (text := getattr(change, name))}
         if event.resource is not None:
             record["input"] = input_hash(event.resource, self._key)
         return record

@@ -51,6 +51,7 @@ class Run:
     )  # reached, unreachable
     notice: Callable[[str], None] = lambda _text: None
     before: Callable[[Phase, str], None] = lambda _phase, _host: None  # a phase begins on a host; it may be held up
+    progress: Callable[[str], None] = lambda _text: None  # the next line takes the place of this one
     flag_check: Callable[[Run], list[Change]] = lambda _run: []  # chapter 2's; nothing is looked at without it
     _flags: list[Change] | None = field(default=None, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)  # lanes meet in the two below
@@ -148,8 +149,8 @@ def tools(run: Run) -> Iterable[Change]:
     target = run.workspace.bin / "kubectl"
     if run.check:
         return [*fetched, _installed(run.store.digest("kubectl"), target), *run.require_flags()]
-    run.store.fetch(forms=["zstd"], progress=run.notice)
-    kubectl = run.store.get("kubectl", progress=run.notice)
+    run.store.fetch(forms=["zstd"], progress=run.progress)
+    kubectl = run.store.get("kubectl", progress=run.progress)
     return [*fetched, install(kubectl.path, target), *run.require_flags()]
 
 

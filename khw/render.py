@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from khw.checks import Status
-from khw.events import Notice, PhaseEnded, PhaseWaits, RunStarted
+from khw.events import Notice, PhaseEnded, PhaseWaits, Progress, RunStarted
 from khw.report import OPERATOR, Outcome, first_bad
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class ProgressLines:
                 self._line(event.host, event.phase, Text(f"waits for {event.reason}", style="dim"))
             case PhaseEnded() if event.result.outcome is not Outcome.ELSEWHERE:
                 self._line(event.result.host, event.result.phase, _phase_line(event.result, check=self._check))
-            case Notice():
+            case Notice() | Progress():
                 self._line(event.host, "", Text(event.text, style="dim"))
             case _:
                 pass

@@ -14,7 +14,7 @@ from khw.apply import converge
 from khw.client import RemoteCommand
 from khw.compare import Touched
 from khw.errors import KhwError, UnreachableError
-from khw.events import PhaseStarted, PhaseWaits, ResourceDone
+from khw.events import BytesTaken, GateOpened, PhaseStarted, PhaseWaits, ResourceDone, ResourceStarted
 from khw.files import disk_full
 from khw.gates import Blocked, Board, Cancelled, Need
 from khw.limits import limited
@@ -99,16 +99,36 @@ class Step:
     def _attempt(self) -> Outcome:
         first = (Need(self._phase.name),) if self._phase.operator and self._host != OPERATOR else ()
         self._pass((*first, *self._phase.needs))
-        if self._phase.once and self._floor.board.claim(self._host, self._phase.name) != self._host:
+        if self._phase.once and self._claim() != self._host:
             return Outcome.ELSEWHERE
         self._floor.run.before(self._phase, self._host)
         self._floor.emit(PhaseStarted(self._host, self._phase.name))
-        with self._floor.permits:
+        with self._place():
             if self._host == OPERATOR:
                 self._from_here()
             else:
                 self._on_node()
         return Outcome.CHANGED if any(change.changed for change in self._changes) else Outcome.OK
+
+    def _claim(self) -> str:
+        """Return who does once-per-cluster work; whoever watches is told who has it while this host waits."""
+        board, phase = self._floor.board, self._phase.name
+        if (owner := board.claimant(phase)) not in {"", self._host}:
+            self._waits(f"{phase} on {owner}", phase, (owner,))
+        return board.claim(self._host, phase)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """Hold one of the places at work."""
+        permits = self._floor.permits
+        if not permits.acquire(blocking=False):
+            self._waits("a place at work (-j)")
+            permits.acquire()
+            self._floor.emit(GateOpened(self._host, self._phase.name))
+        try:
+            yield
+        finally:
+            permits.release()
 
     def _from_here(self) -> None:
         if self._phase.operator is not None:
@@ -129,11 +149,22 @@ class Step:
             node=self._host,
             check=run.check,
             on_change=self._note,
+            on_start=self._begin,
+            on_bytes=self._taken,
             settle=self._settle,
             guard=self._guard,
             foreseen=self._floor.foreseen.setdefault(self._host, Touched()),
             station=lambda: self._floor.relay.station(self._host, node.internal_ip, agent.distance),
         )
+
+    def _begin(self, resource: Resource, size: int) -> None:
+        self._floor.emit(ResourceStarted(self._host, self._phase.name, resource.id, size))
+
+    def _taken(self, count: int) -> None:
+        self._floor.emit(BytesTaken(self._host, self._phase.name, count))
+
+    def _waits(self, reason: str, awaited: str = "", holders: tuple[str, ...] = ()) -> None:
+        self._floor.emit(PhaseWaits(self._host, self._phase.name, reason, awaited, holders))
 
     def _note(self, change: Change) -> None:
         self._changes.append(change)
@@ -142,13 +173,17 @@ class Step:
         self._floor.emit(ResourceDone(self._host, self._phase.name, change, self._asked.get(change.resource)))
 
     def _pass(self, needs: Iterable[Need]) -> None:
-        """Wait at the gate; whoever watches is told what for."""
-        needs = tuple(needs)
-        began = self._floor.clock()
-        if reason := self._floor.board.closed(needs):
-            self._floor.emit(PhaseWaits(self._host, self._phase.name, reason))
-        self._floor.board.wait(needs)
+        """Wait at the gate, for one need after another; whoever watches is told what for, and that it opened."""
+        board, began, told = self._floor.board, self._floor.clock(), False
+        for need in needs:
+            if reason := board.closed([need]):
+                told = True
+                self._waits(reason, need.phase, board.holders(need))
+            board.wait([need])
+        board.wait(())  # Ctrl-C holds where no gate does
         self._waited += self._floor.clock() - began
+        if told:
+            self._floor.emit(GateOpened(self._host, self._phase.name))
 
     @contextmanager
     def _settle(self) -> Iterator[None]:
@@ -174,7 +209,12 @@ class Step:
         board, limit = self._floor.board, self._floor.run.cluster.spec.timeouts.ready
         agent = cast("Agent", self._agent())  # with --check nothing is guarded, and a node may be no more than planned
         commands = [RemoteCommand(argv, timeout=PATIENCE) for argv in (health.mine, *health.others)]
-        began = self._floor.clock()
+        began, said = self._floor.clock(), [""]
+
+        def told(reason: str) -> None:
+            if reason != said[0]:
+                said[0] = reason
+                self._waits(reason)
 
         def look() -> list[bool]:
             return [answer.code == 0 for answer in agent.run(*commands, timeout=PATIENCE * (len(commands) + 1))]
@@ -182,8 +222,10 @@ class Step:
         with ExitStack() as stack:
             self._floor.permits.release()
             try:
-                stack.enter_context(turn(board, self._host, health, look, joining=joining, timeout=limit))
+                stack.enter_context(turn(board, self._host, health, look, joining=joining, timeout=limit, told=told))
             finally:
                 self._floor.permits.acquire()
                 self._waited += self._floor.clock() - began
+                if said[0]:
+                    self._floor.emit(GateOpened(self._host, self._phase.name))
             yield

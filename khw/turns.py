@@ -74,11 +74,24 @@ def judge(health: Health, well: Sequence[bool], *, joining: bool) -> Verdict:
 
 @contextmanager
 def turn(  # noqa: PLR0913 - who, about what, and for how long
-    board: Board, host: str, health: Health, look: Callable[[], Sequence[bool]], *, joining: bool, timeout: float
+    board: Board,
+    host: str,
+    health: Health,
+    look: Callable[[], Sequence[bool]],
+    *,
+    joining: bool,
+    timeout: float,
+    told: Callable[[str], None] = lambda _reason: None,
 ) -> Iterator[None]:
-    """Hold the turn, once the others are well; StepError if they are not within `timeout` seconds."""
+    """
+    Hold the turn, once the others are well; StepError if they are not within `timeout` seconds.
+
+    `told` hears what is waited for.
+    """
     deadline = time.monotonic() + timeout
     while True:
+        if holder := board.turn:
+            told(f"its turn: {holder} has it")
         board.take_turn(host)
         try:
             well = look()
@@ -98,4 +111,5 @@ def turn(  # noqa: PLR0913 - who, about what, and for how long
                 node=host,
                 hint="khw verify says which controller is not well; mend it first: khw run --limit CONTROLLER",
             )
+        told(f"{health.service} to be well on others: {sum(well[1:])} of {health.needed} are")
         board.pause(PAUSE)

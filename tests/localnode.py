@@ -211,6 +211,9 @@ class LocalStore:
             architecture=architecture,
         )
 
+    def compressed_size(self, artifact: Artifact, form: Form) -> int:
+        return self.compressed(artifact, form).stat().st_size
+
     def compressed(self, artifact: Artifact, form: Form) -> Path:
         target = artifact.path.with_suffix({"zstd": ".zst", "gzip": ".gz"}[form])
         tool = [shutil.which("zstd") or "zstd", "-qf"] if form == "zstd" else ["gzip", "-kf"]

@@ -123,6 +123,12 @@ class Store:
                 part.replace(target)
         return target
 
+    @staticmethod
+    def compressed_size(artifact: Artifact, form: Form) -> int:
+        """Return how large that file is; 0 if it is not made yet."""
+        target = artifact.path.parent / f"{artifact.sha256}{SUFFIXES[form]}"
+        return target.stat().st_size if target.exists() else 0
+
     def _obtain(self, entry: Entry, architecture: str, progress: Progress) -> Artifact:
         entry.release(architecture)  # an architecture that the lock file does not have is an error before all else
         if self.from_cache and (kept := self._kept(entry, architecture)):

@@ -43,7 +43,7 @@ def of_run(run: Run) -> list[Change]:
     """Check what this run's cluster file asks for: the machines may not be there yet."""
     from khw.phases import PHASES
 
-    return FlagCheck(PHASES, planned(run.spec), run.store, run.notice, run.check).run()
+    return FlagCheck(PHASES, planned(run.spec), run.store, run.notice, run.check, run.progress).run()
 
 
 @dataclass
@@ -67,6 +67,7 @@ class FlagCheck:
     store: Store
     notice: Callable[[str], None]
     check: bool = False  # nothing is fetched, and nothing kept
+    progress: Callable[[str], None] = lambda _text: None
     _cases: dict[tuple[str, str], _Case] = field(default_factory=dict)
     _memories: dict[str, Memory] = field(default_factory=dict)
     _not_runnable: dict[str, str] = field(default_factory=dict)
@@ -252,7 +253,7 @@ class FlagCheck:
         return self.store.digest(name) if self.check else self._artifact(name).sha256
 
     def _artifact(self, name: str) -> Artifact:
-        return self.store.get(name, progress=self.notice)
+        return self.store.get(name, progress=self.progress)
 
     def _name(self, artifact: str) -> str:
         return f"{artifact} {self._artifact(artifact).version}"

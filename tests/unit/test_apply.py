@@ -156,6 +156,29 @@ def test_a_binary_is_streamed_checked_and_sent_only_if_it_differs(
     assert [p.name for p in (node.root / "bin").iterdir() if p.name.startswith(".")] == []
 
 
+def test_what_is_begun_is_told_before_it_is_done_with_what_is_sent_for_it(
+    agent: Agent, store: LocalStore, node: LocalNode
+) -> None:
+    told: list[tuple[str, str]] = []
+    sizes: list[int] = []
+
+    def start(resource: Resource, size: int) -> None:
+        told.append(("begun", resource.id))
+        sizes.append(size)
+
+    there = File(path=f"{node.root}/there", content="x", owner=ME)
+    apply(agent, store, there)
+    wanted = (
+        File(path=f"{node.root}/a", content="four", owner=ME),
+        there,
+        File(path=f"{node.root}/b", content="2", owner=ME),
+    )
+    apply(agent, store, *wanted, on_start=start, on_change=lambda change: told.append(("done", change.resource)))
+    a, b = wanted[0].id, wanted[2].id
+    assert told == [("begun", a), ("done", a), ("done", there.id), ("begun", b), ("done", b)]
+    assert sizes == [4, 1]
+
+
 def test_what_arrives_wrong_is_never_put_in_place(agent: Agent, store: LocalStore, node: LocalNode) -> None:
     (store.directory / "runc").write_bytes(b"right")
     (store.directory / "other").write_bytes(b"wrong")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -17,7 +18,7 @@ from khw.changes import Action, Change
 from khw.cluster import Facts, Role, Spec
 from khw.engine import Engine, Plan
 from khw.errors import DiskError, ProviderError, StepError, UnreachableError, UsageError
-from khw.events import Notice, RunEnded
+from khw.events import GateOpened, Notice, PhaseWaits, RunEnded
 from khw.gates import Cancelled, Need, Quorum
 from khw.operator import Run
 from khw.phases import Phase
@@ -92,6 +93,7 @@ class World:
     trouble: dict[tuple[str, str], Exception] = field(default_factory=dict)
     unreachable: tuple[str, ...] = ()
     skew: float = 0
+    pace: float = 0  # seconds for a phase on a node
     did: list[tuple[str, str]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     spec: Spec = field(default_factory=Spec)
@@ -112,6 +114,7 @@ class World:
         ((phase, host),) = resources
         self.did.append((phase, host))
         self.lanes.add(threading.get_ident())
+        time.sleep(self.pace)
         if error := self.trouble.get((phase, host)):
             raise error
         options["on_change"](Change(resource=phase, action=Action.CREATED))
@@ -232,6 +235,41 @@ def test_no_host_waits_for_one_that_may_have_no_lane() -> None:
     waits = {need.role for phase in table.PHASES if Role.WORKER in phase.roles for need in phase.needs}
     settles = {need.role for phase in table.PHASES if Role.WORKER in phase.roles for need in phase.settle_needs}
     assert Role.WORKER not in waits | settles, "workers may outnumber the lanes (khw.bounds)"
+
+
+def test_who_waits_is_told_with_who_is_waited_for_and_that_the_gate_opened(world: World) -> None:
+    world.run()
+    waits = [e for e in world.events if isinstance(e, PhaseWaits) and (e.host, e.phase) == (OPERATOR, "smoke")]
+    assert {wait.awaited for wait in waits} <= {"workers", "rbac"}
+    assert waits
+    assert set(waits[0].holders) <= {*WORKERS, *CONTROLLERS}
+    assert GateOpened(OPERATOR, "smoke") in world.events
+    assert world.events.index(GateOpened(OPERATOR, "smoke")) > world.events.index(waits[-1])
+
+
+def test_a_host_without_a_place_at_work_says_so(world: World) -> None:
+    world.pace = 0.02
+    world.run(parallel=1)
+    reasons = {event.reason for event in world.events if isinstance(event, PhaseWaits)}
+    assert "a place at work (-j)" in reasons
+
+
+def test_once_per_cluster_work_is_waited_for_by_name(world: World) -> None:
+    world.pace = 0.1
+    world.run()
+    waits = [
+        event for event in world.events if isinstance(event, PhaseWaits) and event.awaited == event.phase == "rbac"
+    ]
+    assert waits
+    assert all(len(wait.holders) == 1 and wait.holders[0] != wait.host for wait in waits)
+
+
+def test_the_end_tells_round_trips_and_bytes_by_host(world: World) -> None:
+    world.run()
+    ended = world.events[-1]
+    assert isinstance(ended, RunEnded)
+    assert ended.round_trips == dict.fromkeys((*CONTROLLERS, *WORKERS), 1)
+    assert ended.bytes_sent == dict.fromkeys((*CONTROLLERS, *WORKERS), 2)
 
 
 def test_a_limit_touches_nobody_else_and_takes_the_rest_as_done(world: World) -> None:

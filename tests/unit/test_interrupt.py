@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Three lanes: one in a loop that asks, one in a child, one in a call that nothing can end; presses are told on stdout.
 LANES = """
-import sys, time, threading
+import os, sys, time, threading
 from nornir.core import Nornir
 from nornir.core.inventory import Defaults, Groups, Host, Hosts, Inventory
 from nornir.core.task import Result
@@ -29,9 +29,12 @@ from khw.runner import LaneRunner
 STEP = float(sys.argv[1])
 HOSTS = sys.argv[2].split(",")
 
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # at once: lanes speak side by side
+
 def work(task):
     what = task.host.name
-    print("begins", what, flush=True)
+    say("begins", what)
     if what == "short":
         time.sleep(STEP)
     elif what == "loop":
@@ -41,15 +44,15 @@ def work(task):
         interrupt.run(["sh", "-c", "sleep 61 & echo $! > child; wait"], timeout=60)
     elif what == "deaf":
         time.sleep(60)
-    print("ends", what, flush=True)
+    say("ends", what)
     return Result(host=task.host)
 
 inventory = Inventory(Hosts({n: Host(n) for n in HOSTS}), Groups(), Defaults())
-with interrupt.listening(lambda n: print("press", n, flush=True)):
+with interrupt.listening(lambda n: say("press", n)):
     try:
         Nornir(inventory, runner=LaneRunner(3)).run(task=work)
     finally:
-        print("over", flush=True)
+        say("over")
 interrupt.leave(130 if interrupt.pressed() else 0)
 """
 

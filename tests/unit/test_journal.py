@@ -9,7 +9,7 @@ import pytest
 
 from khw.changes import Action, Change
 from khw.errors import KhwError, StepError
-from khw.events import PhaseEnded, PhaseStarted, PhaseWaits, ResourceDone, RunEnded, RunStarted
+from khw.events import GateOpened, PhaseEnded, PhaseStarted, PhaseWaits, ResourceDone, RunEnded, RunStarted
 from khw.history import last_run
 from khw.journal import KEPT, Journal, input_hash, new_run_id
 from khw.report import Outcome, PhaseResult
@@ -99,6 +99,12 @@ def test_a_journal_cut_off_anywhere_is_read(tmp_path: Path, length: int) -> None
     else:
         undone = {(h, p) for h, ps in LANES.items() for p in ps} - last.done
         assert {(h, s.phase) for h, ss in last.todo.items() for s in ss} == undone
+
+
+def test_a_host_whose_gate_opened_was_at_work_when_it_was_cut_off(tmp_path: Path) -> None:
+    waits = PhaseWaits("worker-0", "workers", "etcd on any controller", "etcd", ("controller-0",))
+    write(tmp_path, "1", started(lanes={"worker-0": ("workers",)}), waits, GateOpened("worker-0", "workers"))
+    assert stops(read(tmp_path)) == {"worker-0": ("workers", "cut off", "in the middle of this phase")}
 
 
 def test_what_an_earlier_run_left_undone_is_known_after_a_later_one_elsewhere(tmp_path: Path) -> None:
