@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from khw.events import Sink
     from khw.history import PastRun, Todo
     from khw.inventory.provider import Provider
+    from khw.observed import Observed
     from khw.operator import Run
     from khw.phases import Phase
     from khw.report import Report
@@ -137,6 +138,7 @@ class Session:
     def verify(self, *, wait: float = 0.0, names: Sequence[str] = ()) -> Verdict:
         """Run every check, or those with these names; with `wait` again until all pass or the seconds are over."""
         from khw.verify import run as verify
+        from khw.verify.kept import keep
         from khw.verify.table import select
 
         checks = select(names)
@@ -144,6 +146,8 @@ class Session:
         while True:
             with _ended_at_once(), self.connected() as context:
                 verdict = verify(context, checks)
+            if not names:
+                keep(self.workspace.verified, verdict)
             if verdict.ok or time.monotonic() >= deadline:
                 return verdict
 
@@ -156,6 +160,26 @@ class Session:
         with _ended_at_once(), self.connected() as context:
             results = smoke_test(context, disruptive=disruptive)
             return Verdict(tuple(results), tuple(diagnose(results, context.cluster)))
+
+    def observe(self, *, units: bool = True) -> Observed:
+        """Return the cluster as it is: machines, routes, certificates; with `units` every node is asked for its own."""
+        from datetime import UTC, datetime
+
+        from khw.certs.survey import held
+        from khw.observed import Observed, units_of
+
+        seen = Observed(
+            cluster=self.provider.discover(),
+            at=datetime.now(UTC),
+            routes=tuple(self.provider.routes()),
+            certificates=tuple(held(self.workspace.pki)),
+        )
+        if not units:
+            return seen
+        with _ended_at_once(), self.connected() as context:
+            states, silent = units_of(context.cluster, context.agents)
+            facts = {name: agent.facts for name, agent in context.agents.items()}
+        return replace(seen, units=states, facts=facts, silent={**context.unreachable, **silent})
 
     def connected(self) -> _Connected:
         """Connect to every node that answers, for the length of a `with` block."""

@@ -69,6 +69,11 @@ class Workspace:
         return self.root / "smoke-passed"
 
     @property
+    def verified(self) -> Path:
+        """What the last whole `khw verify` found, for the report."""
+        return self.root / "verified.json"
+
+    @property
     def bootstrap(self) -> Path:
         """Is there as long as etcd was never whole: only then may its members start a cluster of their own."""
         return self.root / "etcd-bootstrap"

@@ -1,0 +1,77 @@
+"""A cluster that was looked at, and a run that is over, without a machine behind them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from fakes import cluster
+
+from khw.changes import Action, Change
+from khw.cluster import Facts, Spec
+from khw.events import (
+    GateOpened,
+    PhaseEnded,
+    PhaseStarted,
+    PhaseWaits,
+    ResourceDone,
+    RunEnded,
+)
+from khw.inventory.provider import Route
+from khw.observed import UNITS, Observed
+from khw.report import OPERATOR, Outcome, PhaseResult
+
+if TYPE_CHECKING:
+    from khw.events import Event
+
+AT = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+
+
+def observed(*, workers: int = 3, routes: bool = True) -> Observed:
+    spec = Spec()
+    it = cluster(spec.model_copy(update={"workers": spec.workers.model_copy(update={"count": workers})}))
+    rows = [
+        Route(f"kubernetes-route-{n}", "kubernetes-the-hard-way", str(node.pod_cidr), node.internal_ip, 1000)
+        for n, node in enumerate(it.workers)
+    ]
+    default = Route("default-route", "kubernetes-the-hard-way", "0.0.0.0/0", "default-internet-gateway", 1000)
+    return Observed(
+        cluster=it,
+        at=AT,
+        routes=(*(rows if routes else ()), default),
+        units={node.name: dict.fromkeys(UNITS[node.role], "active") for node in it.nodes},
+        facts={node.name: Facts(kernel="6.1.0-18-amd64") for node in it.nodes},
+    )
+
+
+def result(host: str, phase: str, started: float, ended: float, outcome: Outcome = Outcome.CHANGED) -> PhaseEnded:
+    return PhaseEnded(PhaseResult(host=host, phase=phase, outcome=outcome, started=started, ended=ended))
+
+
+class Clock:
+    """Stands in for the journal's clock: an event that says when it was is written at that moment."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+LANES = {OPERATOR: ("compute", "smoke"), "controller-0": ("etcd",), "worker-0": ("workers",)}
+A_RUN: tuple[tuple[float, Event], ...] = (
+    (0.0, PhaseStarted(OPERATOR, "compute")),
+    (10.0, result(OPERATOR, "compute", 0.0, 10.0)),
+    (10.1, PhaseStarted("controller-0", "etcd")),
+    (10.1, PhaseWaits("worker-0", "workers", "etcd on any controller (controller-0)", "etcd", ("controller-0",))),
+    (10.2, PhaseWaits(OPERATOR, "smoke", "workers on all worker (worker-0)", "workers", ("worker-0",))),
+    (15.0, ResourceDone("controller-0", "etcd", Change(resource="unit:etcd.service", action=Action.STARTED))),
+    (20.0, result("controller-0", "etcd", 10.1, 20.0)),
+    (20.1, GateOpened("worker-0", "workers")),
+    (20.1, PhaseStarted("worker-0", "workers")),
+    (30.0, result("worker-0", "workers", 10.1, 30.0)),
+    (30.1, GateOpened(OPERATOR, "smoke")),
+    (30.1, PhaseStarted(OPERATOR, "smoke")),
+    (32.0, result(OPERATOR, "smoke", 10.2, 32.0, Outcome.OK)),
+    (32.1, RunEnded("1", 0, 32.0, "", {"controller-0": 7}, {"controller-0": 1_000_000})),
+)

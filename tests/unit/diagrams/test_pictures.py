@@ -1,0 +1,118 @@
+"""The pictures: what is in them, that nothing lies on anything else, and that they are well-formed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from itertools import combinations
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import pytest
+from observations import observed
+
+from khw import diagrams
+from khw.diagrams import components, network, tls
+from khw.diagrams.layout import places
+from khw.diagrams.picture import Kind, Line
+from khw.edges import edges
+
+if TYPE_CHECKING:
+    from khw.diagrams import Name
+    from khw.diagrams.layout import Rect
+    from khw.observed import Observed
+
+MODULES = {"network": network, "components": components, "tls": tls}
+SIZES = [observed(), observed(workers=0), observed(workers=1), observed(workers=11)]
+
+
+@pytest.mark.parametrize("name", diagrams.NAMES)
+@pytest.mark.parametrize("seen", SIZES, ids=["3", "0", "1", "11"])
+def test_every_box_has_its_place_within_its_parent_and_on_no_other(name: Name, seen: Observed) -> None:
+    module = MODULES[name]
+    picture = module.picture(seen)
+    where, wide, high = places(picture, module.arrangement(seen))
+    assert set(where) == {box.id for box in picture.boxes}
+    for box in picture.boxes:
+        outer = where[box.parent] if box.parent else None
+        mine = where[box.id]
+        assert mine.x >= 0
+        assert mine.right <= wide
+        assert mine.bottom <= high
+        if outer:
+            assert outer.x <= mine.x, box.id
+            assert mine.right <= outer.right + 0.01, box.id
+            assert outer.y <= mine.y, box.id
+            assert mine.bottom <= outer.bottom + 0.01, box.id
+    for a, b in combinations(picture.boxes, 2):
+        if a.parent == b.parent:
+            assert not overlap(where[a.id], where[b.id]), f"{a.id} lies on {b.id}"
+
+
+def overlap(a: Rect, b: Rect) -> bool:
+    return a.x < b.right and b.x < a.right and a.y < b.bottom and b.y < a.bottom
+
+
+@pytest.mark.parametrize("name", diagrams.NAMES)
+def test_it_is_well_formed_has_a_name_and_asks_for_no_file(name: Name) -> None:
+    text = diagrams.draw(name, observed())
+    root = ET.fromstring(text)  # noqa: S314 - our own
+    named = root.attrib["aria-labelledby"].split()
+    told = {element.attrib["id"]: element.text for element in root if element.attrib.get("id") in named}
+    assert all(told[identity] for identity in named)
+    assert not re.findall(r"(?:href|src|url)\s*[=(]\s*[\"']?(?!#)", text)
+
+
+@pytest.mark.parametrize("name", diagrams.NAMES)
+def test_what_comes_from_outside_is_escaped(name: Name) -> None:
+    seen = observed()
+    bad = tuple(replace(node, unreachable='<script>"&') for node in seen.cluster.nodes)
+    silent = {node.name: '<script>"&' for node in bad}
+    seen = replace(seen, cluster=replace(seen.cluster, nodes=bad), silent=silent)
+    assert "<script>" not in diagrams.draw(name, seen)
+    assert "<script>" not in diagrams.draw(name, seen, "mermaid")
+
+
+@pytest.mark.parametrize("name", diagrams.NAMES)
+def test_mermaid_has_every_box_once_and_every_link(name: Name) -> None:
+    picture = MODULES[name].picture(observed())
+    text = diagrams.draw(name, observed(), "mermaid")
+    declared = re.findall(r"^ +(?:subgraph )?(n\d+)\[", text, re.MULTILINE)
+    assert sorted(declared) == sorted(f"n{index}" for index in range(len(picture.boxes)))
+    assert len(re.findall(r"-->|-\.->|==>", text)) == len(picture.links)
+    assert text.count("subgraph ") == text.count("\n    end") + len(re.findall(r"\n {8,}end", text))
+
+
+def test_a_worker_whose_route_is_missing_is_seen_at_once() -> None:
+    picture = network.picture(observed(routes=False))
+    assert all(picture.box(f"pods worker-{n}").kind is Kind.FAILED for n in range(3))
+    assert [link.label for link in picture.links if link.kind is Line.ROUTE] == ["no route"] * 3
+
+
+def test_a_unit_that_is_down_and_a_node_that_is_silent_are_told_in_words() -> None:
+    seen = observed()
+    units = {**seen.units, "worker-0": {**seen.units["worker-0"], "kubelet": "failed"}}
+    units.pop("worker-1")
+    picture = components.picture(replace(seen, units=units, silent={"worker-1": "no route to host"}))
+    down = picture.box("worker-0 kubelet")
+    assert (down.kind, down.lines[0].split(",")[0]) == (Kind.FAILED, "✗ failed")
+    assert "does not answer" in picture.box("worker-1").lines
+    assert picture.box("worker-1 kubelet").lines[0].startswith("? unknown")
+
+
+def test_every_connection_of_the_table_is_in_the_tls_picture() -> None:
+    seen = observed()
+    rows = tls.talks(seen)
+    assert sum(row.count for row in rows) == len(edges(seen.cluster))
+    picture = tls.picture(seen)
+    assert [link.number for link in picture.links] == [row.number for row in rows]
+    assert {link.source for link in picture.links} <= {box.id for box in picture.boxes}
+    assert {link.target for link in picture.links} <= {box.id for box in picture.boxes}
+    text = diagrams.draw("tls", seen)
+    assert all(f">{row.number}</text>" in text for row in rows)
+    assert text.count("shows ") >= len(rows), "the legend tells each number"
+
+
+def test_certificates_of_several_are_told_by_what_they_have_in_common() -> None:
+    shown = {row.server_shows for row in tls.talks(observed())}
+    assert {"etcd-NAME", "kubelet-NAME", "kubernetes"} <= shown
