@@ -6,12 +6,13 @@
 # make docs  the docs site, strictly: warnings are errors; build/docs/index.html
 # make man   the manual pages; man -l build/man/khw.1
 # make faults  the whole fault matrix, in labs of its own; prints it as a table
+# make pictures  docs/images anew, from a real run in a lab of its own
 # make down  the cluster and the lab are gone
 # Only the lab needs root; everything else runs as you.
 KHW  := .venv/bin/khw
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: up test unit lab drills faults lint bench docs man down prepare artifacts
+.PHONY: up test unit lab drills faults lint bench docs man pictures down prepare browser artifacts
 .DEFAULT_GOAL := up
 
 prepare:
@@ -43,7 +44,10 @@ test: unit lab
 unit: prepare
 	@.venv/bin/pytest tests/unit
 
-lab: prepare artifacts
+browser:
+	@scripts/prepare.sh tests
+
+lab: prepare browser artifacts
 	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab -m "not drills and not faults"
 
 drills: prepare artifacts
@@ -61,6 +65,9 @@ docs: prepare
 
 man: prepare
 	@.venv/bin/sphinx-build -q -W --keep-going -b man docs build/man
+
+pictures: prepare browser artifacts
+	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/python scripts/pictures.py
 
 down: prepare
 	@[ ! -f khw.yaml ] || $(KHW) destroy --yes
