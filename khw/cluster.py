@@ -141,7 +141,9 @@ class Ssh(_Part):
     """How khw logs in. The key is khw's own unless one is named."""
 
     user: str = Field("khw", description="Who logs in. khw makes this user on machines that it makes.")
-    private_key: str | None = Field(None, description="A private key's file, instead of the one that khw makes.")
+    private_key: str | None = Field(
+        None, description="A private key's file, from the cluster file's folder, instead of the one that khw makes."
+    )
 
 
 class ArtifactSources(_Part):
@@ -151,7 +153,7 @@ class ArtifactSources(_Part):
         ("cache", "upstream", "build"), description="Where to look, in this order."
     )
     mirror: str | None = Field(
-        None, description="A directory or a URL that `khw artifacts bundle` wrote; used where sources has `mirror`."
+        None, description="What `khw artifacts bundle` wrote: a directory, from the cluster file's folder, or a URL."
     )
     relay: Literal["auto", "always", "never"] = Field(
         "auto",

@@ -48,7 +48,18 @@ def load(path: Path) -> Spec:
     if problems:
         rows = sorted(dict.fromkeys(problems))
         raise ClusterFileError("\n".join(f"{path}:{line}: {text}" for line, text in rows))
-    return spec
+    return _with_paths(spec, path.resolve().parent)
+
+
+def _with_paths(spec: Spec, folder: Path) -> Spec:
+    """Let a relative path be one from the cluster file's folder, wherever khw is started."""
+    made: dict[str, BaseModel] = {}
+    if (mirror := spec.artifacts.mirror) and "://" not in mirror:
+        made["artifacts"] = spec.artifacts.model_copy(update={"mirror": str(folder / Path(mirror).expanduser())})
+    if spec.ssh.private_key:
+        key = str(folder / Path(spec.ssh.private_key).expanduser())
+        made["ssh"] = spec.ssh.model_copy(update={"private_key": key})
+    return spec.model_copy(update=made)
 
 
 def _parse(path: Path) -> CommentedMap:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-# Records of what was true when they were written
-RECORDS = {DOCS / "decisions", DOCS / "changes.md", DOCS / "benchmarks.md"}
+# Records of what was true when they were written, and what others make and test
+RECORDS = {DOCS / "decisions", DOCS / "changes.md", DOCS / "benchmarks.md", DOCS / "drills.md"}
 FENCE = re.compile(r"^(?P<fence>`{3,}|:{3,})(?P<language>\S*).*$")
 MARK = re.compile(r"^<!-- (?P<kind>[a-z ]+): (?P<text>.*) -->$")
 PROMPT = re.compile(r"^(?P<node>[a-z][-a-z0-9]*)?\$ (?P<command>.*)$")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from from_code.markdown import definitions, table, what_for
+from from_code.told import told
+from khw.explain.book import chapter_of
 from khw.phases import PHASES
 
 if TYPE_CHECKING:
@@ -46,4 +48,5 @@ def _section(phase: Phase) -> str:
         rows.append(("Begins when", "; ".join(map(str, phase.needs))))
     if phase.settle_needs:
         rows.append(("Is through when", "; ".join(map(str, phase.settle_needs))))
-    return f"({phase.name})=\n## {phase.name}\n\nChapter {phase.chapter}: {phase.title}.\n\n" + definitions(rows)
+    head = f"({phase.name})=\n## {phase.name}\n\nChapter {phase.chapter}: {phase.title}."
+    return "\n\n".join((head, told(chapter_of("phases")[phase.name]), definitions(rows)))

@@ -152,7 +152,7 @@ def _work(row: Row, now: float) -> list[Text]:
     if not thing:
         return [Text.assemble(phase, took), Text.assemble(phase)]
     amount = speed = ""
-    if row.size >= 1_000_000 and 0 < row.sent < row.size:  # from here: what a neighbour passes on is not counted
+    if row.size >= 1_000_000 and row.sent < row.size:
         amount, speed = f" {row.sent / 1e6:.0f}/{_bytes(row.size)}", _speed(row.flow.speed(now))
     verb = f"{_VERBS[kind]} " if kind in _VERBS else ""
     return [

@@ -73,6 +73,26 @@ def test_the_commented_defaults_are_the_defaults(tmp_path: Path) -> None:
     assert spec.planned == Spec().planned
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("mirror", "{folder}/mirror"),
+        ("../mirror", "{folder}/../mirror"),
+        ("/srv/mirror", "/srv/mirror"),
+        ("~/mirror", "{home}/mirror"),
+        ("https://mirror.example/khw", "https://mirror.example/khw"),
+        ("file:///srv/mirror", "file:///srv/mirror"),
+    ],
+)
+def test_a_relative_path_is_one_from_the_cluster_files_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, meant: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    spec = load(written(tmp_path, f"{GCP}artifacts: {{mirror: '{said}'}}\nssh: {{private_key: keys/khw}}\n"))
+    assert spec.artifacts.mirror == meant.format(folder=tmp_path, home="/home/somebody")
+    assert spec.ssh.private_key == f"{tmp_path}/keys/khw"
+
+
 def test_an_unknown_key_is_named_with_its_line_and_a_near_name(tmp_path: Path) -> None:
     text = f"name: c\n{GCP}contollers:\n  count: 3\n"
     assert problems(tmp_path, text) == "khw.yaml:4: unknown key 'contollers'; did you mean 'controllers'?"

@@ -109,6 +109,14 @@ def test_the_readmes_links_lead_somewhere_and_its_exit_codes_are_the_commands_ow
         assert f"{code} {meaning}" in text.replace("\n", " ")
 
 
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.kind == "ran before"], ids=lambda block: block.name)
+def test_what_is_said_to_have_run_before_is_what_the_labs_tests_begin_with(block: Block) -> None:
+    begun = (ROOT / "tests" / "lab" / "conftest.py").read_text()
+    for step in block.steps:
+        words = step.command.removeprefix("sudo .venv/bin/").split()[1:]
+        assert ", ".join(f'"{word}"' for word in words) in begun
+
+
 def test_what_is_shown_must_have_been_printed_in_that_order() -> None:
     printed = "NAME   STATUS\nworker-0   Ready   v1.37.2\nworker-1   Ready   v1.37.2\n"
     assert missing(("NAME STATUS", "worker-0 Ready …", "…", "worker-1 Ready v1…"), printed) is None

@@ -99,11 +99,6 @@ def test_at_80_columns_how_much_of_a_file_is_sent_is_never_cut_off(name: str) ->
     assert f"{name} 4/29 MB" in shown
 
 
-def test_of_a_file_that_comes_from_another_node_no_amount_is_told() -> None:
-    begun = ResourceStarted("worker-1", "runtime", "binary:/usr/local/bin/kubelet", 24_000_000)
-    assert "runtime sends kubelet 7 s" in picture(begun, columns=120)
-
-
 def test_colour_is_for_the_phase_and_not_for_all_that_is_said_of_it() -> None:
     model = Model()
     for event in (started(), *MIDDLE):
