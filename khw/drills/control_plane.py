@@ -109,7 +109,7 @@ colleague started with the key rotation yesterday, got called away in the middle
 """,
     hints=(
         "Every third time, and there are several API servers behind one address: ask each one by itself. On each of"
-        " {controllers_or}: `sudo kubectl --kubeconfig /var/lib/kubernetes/admin.kubeconfig get secret {payroll}`.",
+        " {each_controller}: `sudo kubectl --kubeconfig /var/lib/kubernetes/admin.kubeconfig get secret {payroll}`.",
         "The one that fails says why: it has no key for what it read. Secrets in etcd begin with the name of the key"
         " that they were written with: `khw ssh {controller} '{etcdctl} get /registry/secrets/default/{payroll}"
         " --print-value-only | head -c 30'`.",

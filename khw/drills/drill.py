@@ -78,7 +78,7 @@ def values_of(cluster: Cluster) -> dict[str, str]:
         "last": last.name,
         "last_ip": last.internal_ip,
         "controllers": " ".join(node.name for node in cluster.controllers),
-        "controllers_or": " or ".join(node.name for node in cluster.controllers),
+        "each_controller": ", ".join(node.name for node in cluster.controllers),
         "worker": worker.name,
         "worker_ip": worker.internal_ip,
         "pod_cidr": worker.pod_cidr or "",

@@ -58,8 +58,8 @@ show the same hiccup, and since then the logs on every controller repeat that so
 broken that I can see, and that is just it: something is gone, and we are one step from losing all of it.
 """,
     hints=(
-        "A hiccup that heals itself within two seconds is an election. Ask etcd itself, on any controller:"
-        " `khw ssh {controller} '{etcdctl} endpoint health --cluster'`.",
+        "A hiccup that heals itself within two seconds is an election. Ask etcd itself, on a controller:"
+        " `khw ssh {member} '{etcdctl} endpoint health --cluster'`.",
         "One member does not answer. What does systemd say of it there? `khw ssh {leader} systemctl status etcd`: look"
         " at how it ended, and ask yourself why it was not started again.",
         "`systemctl cat etcd` shows the unit with everything that is laid over it. A file in etcd.service.d says"
@@ -68,7 +68,7 @@ broken that I can see, and that is just it: something is gone, and we are one st
     repair=(
         "khw ssh {leader} 'sudo rm {drop_in}/50-debug.conf && sudo systemctl daemon-reload"
         " && sudo systemctl start etcd'",
-        "khw ssh {leader} '{etcdctl} endpoint health --cluster'",
+        "khw ssh {member} '{etcdctl} endpoint health --cluster'",
     ),
     cause=Cause(id="unit:etcd.service", node="{leader}"),
     proof=("etcd",),

@@ -40,7 +40,7 @@ STANDARD = {
     "last": "controller-2",
     "last_ip": "10.240.0.12",
     "controllers": "controller-0 controller-1 controller-2",
-    "controllers_or": "controller-0 or controller-1 or controller-2",
+    "each_controller": "controller-0, controller-1, controller-2",
     "worker": "worker-0",
     "worker_ip": "10.240.0.20",
     "pod_cidr": "10.200.0.0/24",

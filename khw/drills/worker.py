@@ -162,7 +162,7 @@ is Ready. Its kubeconfigs were renewed by hand this morning.
         "'running' is not 'working': `khw ssh {worker} journalctl -u kube-proxy -n 10`. Where does it try to connect?",
         "Where the API is, it reads in {proxy}: `khw ssh {worker} sudo grep server: {proxy}`. Compare with {api_url}.",
     ),
-    repair=("khw ssh {worker} 'sudo sed -i s#:{wrong_port}$#:{port}# {proxy} && sudo systemctl restart kube-proxy'",),
+    repair=("khw ssh {worker} 'sudo sed -i s/:{wrong_port}/:{port}/ {proxy} && sudo systemctl restart kube-proxy'",),
     cause=Cause(id="file:{proxy}", node="{worker}"),
     proof=("service",),
     find=lambda ground: {"wrong_port": str(ground.cluster.network.api_port + 1), "proxy": PROXY},

@@ -83,6 +83,7 @@ def test_the_story_tells_no_cause_and_the_hints_come_step_by_step(row: Drill) ->
 def test_the_repair_is_typed_with_commands_that_khw_has(row: Drill) -> None:
     for line in row.commands({name: name for name in words(row)}):
         subprocess.run(["bash", "-n", "-c", line], check=True, timeout=10)
+        assert not re.search(r"\$[^({a-z]", line), f"$# and the like mean something to a shell: {line}"
         for typed in re.findall(r"(?:^|[|;] *|do )khw ([a-z]+)", line):
             assert main.get_command(click.Context(main), typed), line
 
