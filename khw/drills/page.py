@@ -17,11 +17,14 @@ HEAD = """\
 Real failures on a lab cluster, to practise on. This page is made from `khw/drills/`; `python -m khw.drills.page` writes
 it anew.
 
-    khw drill list           # what there is, and what each needs
-    khw drill start NAME     # break it, and hear the story; without a name, one of those that fit
-    khw drill hint           # one more hint each time; the last one is the whole repair
-    khw drill check          # is it repaired, by whatever way?
-    khw drill stop           # the cluster as it was, from whatever state
+<!-- not run: it breaks the cluster; make drills walks through all of them -->
+```sh
+khw drill list           # what there is, and what each needs
+khw drill start NAME     # break it, and hear the story; without a name, one of those that fit
+khw drill hint           # one more hint each time; the last one is the whole repair
+khw drill check          # is it repaired, by whatever way?
+khw drill stop           # the cluster as it was, from whatever state
+```
 
 A drill tells what a colleague would tell: what is seen, not what it is. `khw drill check` looks at the effect alone, so
 any repair that works is right. `khw drill stop` takes away what the drill has left, has khw's own run put the cluster
@@ -83,11 +86,11 @@ def _section(row: Drill) -> str:
     values = _Shown(None, STANDARD)
     *hints, repair = row.steps(values)
     numbered = "\n".join(f"{number}. {hint}" for number, hint in enumerate(hints, 1))
-    commands = "\n".join(f"    {line.strip()}" for line in repair.splitlines()[1:])
+    commands = "\n".join(line.strip() for line in repair.splitlines()[1:])
     return (
         f"## {row.name}\n\n{row.told(values)}\n\n"
         f"<details><summary>Hints, and what it is</summary>\n\n{numbered}\n\n"
-        f"What it is: {row.title}. The whole repair:\n\n{commands}\n\n</details>\n"
+        f"What it is: {row.title}. The whole repair:\n\n```text\n{commands}\n```\n\n</details>\n"
     )
 
 
