@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -235,3 +237,13 @@ def test_a_state_of_another_drill_is_not_overruled(session: FakeSession) -> None
     save(session.workspace.drill, State(drill="rbac", values={}, found=()))
     with pytest.raises(UsageError, match="is rbac, not webhook"):
         Practice(cast("Any", session)).stop("webhook", lambda: run_well(session))
+
+
+def test_a_hint_waits_for_nothing_slow() -> None:
+    code = (
+        "import sys\n"
+        "import khw.cli_drill, khw.session, khw.drills.practice\n"
+        "slow = {'netmiko', 'paramiko', 'nornir', 'google.cloud.compute_v1', 'rich'} & set(sys.modules)\n"
+        "assert not slow, slow\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -227,3 +227,47 @@ def test_every_check_of_the_table_accuses_something_that_has_a_title_or_speaks_f
 
     kinds = {accused(failed(check.name)).kind for check in CHECKS}
     assert kinds - {"check"} <= set(TITLES)
+
+
+# What the drills break (khw.drills), as verify meets it
+
+
+def test_the_member_that_no_majority_is_left_for_is_a_symptom() -> None:
+    lost = [failed("unit", name, "etcd.service") for name in ("controller-1", "controller-2")]
+    (cause,) = causes(*lost, failed("etcd", "controller-0"), failed("etcd", "controller-0", "leader"))
+    assert (cause.id, cause.nodes) == ("unit:etcd.service", ("controller-1", "controller-2"))
+
+
+def test_rights_that_are_gone_explain_logs_and_exec() -> None:
+    workers = [node.name for node in CLUSTER.workers]
+    symptoms = [failed(check, name) for check in ("logs", "exec", "port-forward") for name in workers]
+    assert ids(causes(failed("RBAC", subject="user kubernetes"), *symptoms)) == [("rbac", ("",))]
+
+
+def test_what_a_kubelet_shows_explains_its_logs_and_not_those_of_others() -> None:
+    pem = "/var/lib/kubelet/worker-1.pem"
+    broken = failed("certificates", "worker-1", pem)
+    assert ids(causes(broken, failed("logs", "worker-1"))) == [(f"file:{pem}", ("worker-1",))]
+    found = causes(broken, failed("logs", "worker-0"))
+    assert {cause.kind for cause in found} == {"file", "api-to-kubelet"}
+
+
+def test_a_webhook_that_nobody_answers_explains_pods_that_are_not_made() -> None:
+    hook = failed("admission", subject="policy.example.com")
+    found = causes(hook, failed("test pod", "worker-0"), failed("deployment"))
+    assert ids(found) == [("admission:policy.example.com", ("",))]
+    assert found[0].title == "nobody answers the webhook policy.example.com"
+
+
+def test_a_node_that_forwards_nothing_explains_pods_that_do_not_reach_each_other() -> None:
+    pairs = [failed("pod to pod", "worker-0", "to worker-1"), failed("pod to pod", "worker-1", "to worker-0")]
+    found = causes(failed("forwarding", "worker-0"), *pairs, failed("service", "worker-1", "echo"))
+    assert ids(found) == [("forwarding", ("worker-0",))]
+
+
+def test_a_certificate_without_the_load_balancers_name_explains_an_api_that_is_away() -> None:
+    pem = "/var/lib/kubernetes/kubernetes.pem"
+    names = [failed("API server names", node.name) for node in CLUSTER.controllers]
+    files = [failed("certificates", node.name, pem) for node in CLUSTER.controllers]
+    found = causes(*files, *names, *everything_through_the_api()[:2], failed("node", "worker-0"))
+    assert [cause.id for cause in found] == [f"file:{pem}"]
