@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from khw import completion
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -53,7 +55,7 @@ def list_(file: Path, output: str) -> None:
 
 
 @artifacts.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=completion.artifacts)
 @click.pass_obj
 def fetch(file: Path, names: Sequence[str]) -> None:
     """Put artifacts (all, if none is named) into the cache, from the first source that has them."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from khw import interrupt
+from khw import completion, interrupt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ def list_drills(output: str) -> None:
 
 
 @drill.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.drills)
 @click.option(
     "--really", metavar="CLUSTER", default="", help="Not a lab, and break the cluster of this name all the same."
 )
@@ -91,7 +91,7 @@ def check(file: Path, wait: float, output: str) -> None:
 
 
 @drill.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.drills)
 @click.pass_obj
 def stop(file: Path, name: str | None) -> None:
     """End the drill: the cluster as it was, from whatever state. NAME is needed only where it is not known any more."""

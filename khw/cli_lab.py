@@ -81,7 +81,7 @@ def fault() -> None:
 
 @fault.command()
 @_name
-@click.argument("sort")
+@click.argument("sort", shell_complete=completion.faults)
 @click.option("--on", help="Methods that it is for, as Google names them: instances.insert, '*.list'.")
 @click.option("--resource", help="Only for resources of this name; * and ? stand for any.")
 @click.option("--times", type=click.IntRange(0), help="How often; 0 is until cleared.  [default: 1, of lists 0]")

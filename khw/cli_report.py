@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from khw import completion
+
 if TYPE_CHECKING:
     from khw import diagrams
 
 
 @click.command()
-@click.argument("run_id", metavar="[RUN]", default="")
+@click.argument("run_id", metavar="[RUN]", default="", shell_complete=completion.runs)
 @click.option("-o", "--output", "target", type=click.Path(path_type=Path), help="The file; '-' for stdout.")
 @click.option("--open", "show", is_flag=True, help="Show it in a browser.")
 @click.option("--offline", is_flag=True, help="Do not look at the machines: a report without pictures of them.")

@@ -1,7 +1,8 @@
 """
-What the shell offers after Tab: phases, checks, topics, hosts and nodes.
+What the shell offers after Tab: phases, checks, topics, drills, artifacts, runs, hosts and nodes.
 
-From the table of phases and the cluster file alone, never from the network; a file that cannot be read offers nothing.
+From khw's own tables, the cluster file and the names of journals, never from the network; a file that cannot be read
+offers nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import click
+
+    from khw.cluster import Spec
 
 SHELLS = ("bash", "zsh", "fish")
 VARIABLE = "_KHW_COMPLETE"
@@ -56,6 +59,38 @@ def topics(_context: click.Context, _parameter: click.Parameter, incomplete: str
     return _items(words(), incomplete)
 
 
+def drills(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the drills, with what they are where the shell shows such: their names tell no less."""
+    from khw.drills.table import DRILLS
+
+    return [CompletionItem(d.name, help=d.title) for d in DRILLS if d.name.startswith(incomplete)]
+
+
+def artifacts(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer what the lock file pins."""
+    from khw.artifacts.lock import shipped
+
+    return _items(shipped().entries, incomplete)
+
+
+def faults(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the sorts of faults that the lab's API has."""
+    from khw.lab.api.faults import SORTS
+
+    return [CompletionItem(name, help=sort.text) for name, sort in SORTS.items() if name.startswith(incomplete)]
+
+
+def runs(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the runs that have a journal, the newest first."""
+    from khw.history import SUFFIX
+    from khw.workspace import Workspace
+
+    if (spec := _spec(context)) is None:
+        return []
+    folder = Workspace.beside(_file(context), spec.name).runs
+    return _items(sorted((path.stem for path in folder.glob(f"*{SUFFIX}")), reverse=True), incomplete)
+
+
 def nodes(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the machines that the cluster file asks for."""
     return _items(_nodes(context), incomplete)
@@ -72,13 +107,21 @@ def hosts(context: click.Context, _parameter: click.Parameter, incomplete: str) 
 
 
 def _nodes(context: click.Context) -> list[str]:
+    spec = _spec(context)
+    return [planned.name for planned in spec.planned] if spec else []
+
+
+def _spec(context: click.Context) -> Spec | None:
     from khw.clusterfile import load
 
     try:
-        spec = load(Path(context.find_root().params["file"]))
+        return load(_file(context))
     except KhwError:
-        return []
-    return [planned.name for planned in spec.planned]
+        return None
+
+
+def _file(context: click.Context) -> Path:
+    return Path(context.find_root().params["file"])
 
 
 def _items(names: Iterable[str], incomplete: str) -> list[CompletionItem]:

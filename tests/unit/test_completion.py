@@ -85,6 +85,20 @@ def test_topics_are_offered_as_explain_takes_them(folder: Path) -> None:
     assert "apiserver-etcd-client" in offered(folder, "khw explain apis")
 
 
+def test_drills_artifacts_and_faults_are_offered(folder: Path) -> None:
+    assert offered(folder, "khw drill start pod-r") == ["pod-route"]
+    assert offered(folder, "khw artifacts fetch etcd") == ["etcd", "etcdctl", "etcdutl"]
+    assert offered(folder, "khw lab fault add quota") == ["quota", "quota-late"]
+
+
+def test_the_runs_that_have_a_journal_are_offered_the_newest_first(folder: Path) -> None:
+    runs = folder / ".khw" / "kubernetes-the-hard-way" / "runs"
+    runs.mkdir(parents=True)
+    for name in ("20260101T000000.000000Z", "20260202T000000.000000Z"):
+        (runs / f"{name}.jsonl").touch()
+    assert offered(folder, "khw report ") == ["20260202T000000.000000Z", "20260101T000000.000000Z"]
+
+
 def test_what_is_slow_or_needs_the_network_is_never_loaded(folder: Path) -> None:
     code = (
         "import sys\n"
