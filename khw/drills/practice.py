@@ -17,7 +17,7 @@ from khw.drills.drill import values_of
 from khw.drills.ground import Ground
 from khw.drills.state import Stage, State, load, save
 from khw.drills.table import DRILLS, drill
-from khw.errors import KhwError, UsageError
+from khw.errors import KhwError, StepError, UsageError
 from khw.runlock import hold
 
 if TYPE_CHECKING:
@@ -129,8 +129,11 @@ class Practice:
                 self._say("taking away what a run does not put right")
                 if state.found:  # without a note of what was there nothing is taken for new
                     way_back.sweep(ground, state.found)
-                drill(state.drill).mend(ground, {**values_of(ground.cluster), **state.values})
-                way_back.revive_etcd(ground, self._snapshot)
+                values = {**values_of(ground.cluster), **state.values}
+                with self._as_far_as_possible():
+                    drill(state.drill).mend(ground, values)
+                with self._as_far_as_possible():
+                    way_back.revive_etcd(ground, self._snapshot)
         if run().report.exit_code:
             self._begin_again_from_snapshot()
             run()
@@ -139,6 +142,14 @@ class Practice:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._file.unlink(missing_ok=True)
         return verdict
+
+    @contextmanager
+    def _as_far_as_possible(self) -> Iterator[None]:
+        """Go on after a failure: a machine that was made anew has nothing to mend yet; a run brings what it needs."""
+        try:
+            yield
+        except StepError as error:
+            self._say(f"not possible yet: {error}")
 
     def _begin_again_from_snapshot(self) -> None:
         """Take etcd's members back to the snapshot if they are what a run cannot put right."""

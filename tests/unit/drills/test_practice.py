@@ -13,8 +13,9 @@ import pytest
 from fakes import FakeAgent, cluster
 
 from khw.checks import CheckResult, Status
+from khw.client import Completed
 from khw.cluster import Gcp, Pool, Spec, Static
-from khw.drills import practice
+from khw.drills import practice, way_back
 from khw.drills.practice import Practice, in_lab, lacks, require_lab
 from khw.drills.state import Stage, State, load, save
 from khw.drills.table import DRILLS, drill
@@ -41,6 +42,7 @@ class FakeSession:
     workspace: Workspace
     spec: Spec = LAB
     well: bool = True
+    etcd_well: bool = True
     ran: int = 0
     provider: Any = None
     said: dict[str, list[str]] = field(default_factory=dict)
@@ -52,8 +54,10 @@ class FakeSession:
         yield SimpleNamespace(cluster=it, agents=agents, unreachable={}, provider=None, kubectl=None, pki=None)
 
     def _agent(self, node: str) -> Any:
-        def answer(argv: tuple[str, ...]) -> str:
+        def answer(argv: tuple[str, ...]) -> str | Completed:
             self.said.setdefault(node, []).append(argv[-1])
+            if "endpoint health" in argv[-1] and not self.etcd_well:
+                return Completed(argv, 1, "", "context deadline exceeded")
             return '[{"Status": {"header": {"cluster_id": 7}}}]' if "status" in argv[-1] else ""
 
         agent = FakeAgent(answer)
@@ -203,6 +207,25 @@ def test_a_drill_is_not_ended_before_the_cluster_is_right(
     assert load(session.workspace.drill) is None
 
 
+def test_an_etcd_that_a_run_cannot_put_right_begins_again_from_the_snapshot(
+    session: FakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All machines were deleted, say: the first run brings etcdutl and fails, the second one meets the old data."""
+
+    def run() -> Any:
+        session.ran += 1
+        assert session.ran == 1 or any("etcdutl snapshot restore" in line for line in session.said["controller-2"])
+        return SimpleNamespace(report=SimpleNamespace(exit_code=3 if session.ran == 1 else 0))
+
+    monkeypatch.setattr(way_back, "PATIENCE", 0.0)
+    monkeypatch.setattr(way_back, "revive_etcd", lambda _ground, _file: (_ for _ in ()).throw(StepError("no etcdutl")))
+    it = practised(session, monkeypatch, lambda _ground, _values: None)
+    it.start("forward-policy")
+    session.etcd_well = False
+    assert it.stop(None, run).ok
+    assert session.ran == 2
+
+
 def test_without_a_state_the_name_says_what_to_put_right(session: FakeSession, monkeypatch: pytest.MonkeyPatch) -> None:
     it = practised(session, monkeypatch, lambda _ground, _values: None)
     session.workspace.prepare()
@@ -214,7 +237,6 @@ def test_without_a_state_the_name_says_what_to_put_right(session: FakeSession, m
 
 
 def test_files_that_came_during_the_drill_are_taken_away_and_others_stay() -> None:
-    from khw.drills import way_back
     from khw.drills.ground import Ground as RealGround
 
     asked: list[str] = []
