@@ -43,10 +43,15 @@ LEFT_OUT = [
 
 @dataclass
 class Reader:
-    """Somebody with a shell in a folder, who types what a page says: what one block exports, the next one has."""
+    """
+    Somebody with a home, a full cache and a shell in a folder, who types what a page says.
+
+    What one block exports, the next one has.
+    """
 
     folder: Path
-    state: Path
+    home: Path
+    cache: str
     untrue: list[str] = field(default_factory=list)
 
     def types(self, step: Step, name: str) -> None:
@@ -54,7 +59,14 @@ class Reader:
         script = (
             f'. "$STATE" 2>/dev/null\n{command}\ncode=$?\n{{ export -p; echo cd "$PWD"; }} > "$STATE"\nexit $code\n'
         )
-        mine = {"STATE": str(self.state), "KHW_LAB": LAB, "PATH": f"{BIN}:{os.environ['PATH']}", "NO_COLOR": "1"}
+        mine = {
+            "HOME": str(self.home),
+            "KHW_CACHE": self.cache,
+            "KHW_LAB": LAB,
+            "NO_COLOR": "1",
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "STATE": str(self.home / "state"),
+        }
         done = subprocess.run(
             ["bash", "-c", script],
             cwd=self.folder,
@@ -94,7 +106,7 @@ def reader(cluster: Khw, tmp_path: Path) -> Reader:
     venv = cluster.folder / ".venv"  # the README's reader stands in a clone that has one
     if not venv.is_symlink():
         venv.symlink_to(BIN.parent)
-    return Reader(cluster.folder, tmp_path / "state")
+    return Reader(cluster.folder, tmp_path, cluster.ok("artifacts", "where").strip())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
