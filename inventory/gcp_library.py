@@ -4,7 +4,7 @@ google-cloud-compute without the start-up cost of the hundred clients that khw d
 `import google.cloud.compute_v1` imports a client for each kind of resource that Google has, which took more time than
 a run that changes nothing. `compute_v1` here is the same package, whose `__init__` has not run: messages and clients
 come from their own modules when they are first named, anything else runs the `__init__` after all. So it is whole for
-whoever else imports it in this process (docs/decisions/0022-start-up.md).
+whoever else imports it in this process (docs/decisions/0028-start-up.md).
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from khw.session import Session
 
 # Objects made before the garbage collector looks: with Python's 700 it looks at all modules again and again while they
-# are imported (docs/decisions/0022-start-up.md).
+# are imported (docs/decisions/0028-start-up.md).
 COLLECT_AFTER = 50_000
 
 HELP = {"help_option_names": ["-h", "--help"]}
