@@ -70,7 +70,7 @@ def test_the_shell_is_shown_and_it_is_asked_again(terminal: Terminal) -> None:
     terminal.type("s\n")
     waiting = threading.Thread(target=terminal.stepper, args=(ETCD, "controller-0"))
     waiting.start()
-    while not any("echo etcd" in text for text in terminal.said):
+    while waiting.is_alive() and not any("echo etcd" in text for text in terminal.said):
         waiting.join(0.01)
     assert waiting.is_alive()
     terminal.type("y\n")
