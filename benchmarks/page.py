@@ -51,7 +51,8 @@ TAIL = """\
   three Ready workers and both replicas of CoreDNS are asked for, or the sample does not count.
 - A distance is made by a small proxy before every address that is reached over the network: each machine's SSH, the
   load balancer and the cloud's own API. It holds every byte back for half a round trip. The handshake of TCP itself is
-  not held back: every tool has one round trip a connection less than it would have.
+  not held back: every tool has one round trip a connection less than it would have. The proxy takes CPU of the same
+  machine.
 - Ansible's kept connections are cut before each run, so that each begins without any, as all others do.
 - Ansible (with and without mitogen): one play for all hosts with strategy free, a role for each chapter, `copy` for
   files, pipelining, six forks, no facts. pyinfra: one deploy, `--no-wait`. nornir + netmiko: `netmiko_send_command`,
@@ -80,7 +81,8 @@ TAIL = """\
 
 def render(samples: Sequence[Sample], peers: Path) -> str:
     """Return the page."""
-    sections = (section(title, [s for s in samples if s.measurement == name]) for name, title in TITLES.items())
+    told: set[str] = set()
+    sections = [section(title, [s for s in samples if s.measurement == name], told) for name, title in TITLES.items()]
     parts = [HEAD, _machine(samples, peers), _goals(samples), *sections, TAIL]
     return "\n".join(part for part in parts if part)
 
@@ -121,8 +123,8 @@ def _goals(samples: Sequence[Sample]) -> str:
     return _table(("what khw promises", "measured", "kept"), "lrl", rows, "What was promised") if rows else ""
 
 
-def section(title: str, samples: Sequence[Sample]) -> str:
-    """Return a measurement: a row for each contestant, and for each distance a ratio and the seconds."""
+def section(title: str, samples: Sequence[Sample], told: set[str]) -> str:
+    """Return a measurement: a row for each contestant, for each distance a ratio and the seconds; notes not told."""
     if not samples:
         return ""
     names = list(dict.fromkeys(s.case for s in samples))
@@ -139,7 +141,8 @@ def section(title: str, samples: Sequence[Sample]) -> str:
             row += [*([_spread(ratios(at, name), 1)] if compared else []), _spread(seconds_of(at, name), 2)]
         rows.append((*row, _cpu(name, samples), _runs(name, samples, distances)))
     heads += ["own CPU", "runs"]
-    notes = {s.case: s.note for s in samples if s.note}
+    notes = {s.case: s.note for s in samples if s.note and s.case not in told}
+    told.update(notes)
     return "\n".join([_table(heads, "l" + "r" * (len(heads) - 1), rows, title), *starmap(_note, notes.items()), ""])
 
 
