@@ -73,8 +73,7 @@ class Ground:
         """Bring the lab up, with six machines that are booted and bare, or as they were left."""
         self.root.mkdir(parents=True, exist_ok=True)
         _quietly((*self.khw, "lab", "up", "--name", LAB))
-        if not self.cluster_file.exists():
-            _quietly((*self.khw, "init", "--lab", LAB))
+        _quietly((*self.khw, "init", "--lab", LAB, "--force"))  # a lab that was down may be elsewhere now
         _quietly((*self.khw, "run", "--until", "compute"))
 
     def renew(self) -> None:
