@@ -57,12 +57,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--distance", type=int, nargs="*", default=DISTANCES, help="round trips in ms")
     parser.add_argument("--hosts", type=int, default=1000, help="machines of the crowd (default 1000)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin with no contestant after so many")
+    parser.add_argument("--add", action="store_true", help="further rounds: what was measured before stays")
     parser.add_argument("--only", nargs="*", default=[], help="only contestants whose name has one of these in it")
+    parser.add_argument("--without", nargs="*", default=[], help="and none whose name has one of these in it")
     return parser.parse_args()
 
 
-def _chosen(name: str, only: list[str]) -> bool:
-    return not only or any(part in name for part in only)
+def _chosen(name: str, options: argparse.Namespace) -> bool:
+    wanted = not options.only or any(part in name for part in options.only)
+    return wanted and not any(part in name for part in options.without)
 
 
 def _micro(ground: Ground, options: argparse.Namespace) -> int:
@@ -70,12 +73,13 @@ def _micro(ground: Ground, options: argparse.Namespace) -> int:
     ground.raise_lab()
     ground.write_inventories()
     left_out = () if 0 in options.distance else micro.NOT_FAR
-    cases = [c for c in micro.cases(ground, commands) if _chosen(c.name, options.only) and c.name not in left_out]
+    cases = [c for c in micro.cases(ground, commands) if _chosen(c.name, options) and c.name not in left_out]
     works = [case for case in cases if _measured(ground, "warm-up", case)]  # writes the files, too
     end = time.monotonic() + options.minutes * 60
     for far in options.distance:
         chosen = [case for case in works if not far or case.name not in micro.NOT_FAR]
-        samples.forget(ground.root, {micro.MICRO}, {case.name for case in chosen}, far)
+        if not options.add:
+            samples.forget(ground.root, {micro.MICRO}, {case.name for case in chosen}, far)
         for _ in range(options.runs):
             for case in chosen:
                 if time.monotonic() > end:
@@ -100,13 +104,11 @@ def _measured(ground: Ground, measurement: str, case: Case, far: int = 0) -> Sam
 def _chapters(ground: Ground, options: argparse.Namespace) -> int:
     commands = prepare_peers()
     ground.raise_lab()
-    chosen = [c for c in chapters.contestants(ground, commands) if _chosen(c.name, options.only)]
+    chosen = [c for c in chapters.contestants(ground, commands) if _chosen(c.name, options)]
     failed, end = 0, time.monotonic() + options.minutes * 60
     for far in options.distance:
-        names = {c.name for c in chosen}
-        samples.forget(ground.root, chapters.MEASUREMENTS, names, far)
-        for whole in DISTANCES if not far else ():
-            samples.forget(ground.root, {chapters.WHOLE}, names, whole)
+        if not options.add:
+            _forget_chapters(ground, {c.name for c in chosen}, far)
         for _ in range(options.runs):
             for contestant in chosen:
                 if time.monotonic() > end:
@@ -123,6 +125,12 @@ def _chapters(ground: Ground, options: argparse.Namespace) -> int:
 def _crowd(ground: Ground, options: argparse.Namespace) -> int:
     measuring.measure(ground.root, options.runs, options.hosts)
     return 0
+
+
+def _forget_chapters(ground: Ground, names: set[str], far: int) -> None:
+    samples.forget(ground.root, chapters.MEASUREMENTS, names, far)
+    for whole in DISTANCES if not far else ():
+        samples.forget(ground.root, {chapters.WHOLE}, names, whole)
 
 
 def _page(ground: Ground) -> int:
