@@ -2,7 +2,7 @@
 # make test  all tests: unit, the emulated API, end to end on the lab
 # make lint  ruff, mypy
 # make drills every drill of `khw drill`, on a cluster of the lab (half an hour)
-# make bench khw beside its peers, in a lab of its own (an hour); writes docs/benchmarks.md
+# make bench khw beside its peers, in a lab of its own (hours); writes docs/benchmarks.md
 # make docs  the docs site, strictly: warnings are errors; build/docs/index.html
 # make man   the manual pages; man -l build/man/khw.1
 # make faults  the whole fault matrix, in labs of its own; prints it as a table

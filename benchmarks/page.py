@@ -67,6 +67,8 @@ TAIL = """\
 
 ## What it does not say
 
+- A dash, or a distance without a column, was not measured this time; "runs" counts the rounds at each distance. Three
+  rounds of everything at every distance take hours.
 - The machines and the tools share the cores above: copying is bound by CPU (encryption), not by a network.
 - Machines of the lab are containers of systemd's kind; a cloud's machines boot and write more slowly, for all alike.
 - The shell script has no such thing as a run without changes: it copies everything again.
