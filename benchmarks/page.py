@@ -31,7 +31,8 @@ Made by `make bench`. Every contestant works on the same lab: six machines (thre
 before each fresh install, with the same artifacts and the same files, which khw's tasks render once before any clock
 starts. Times are of whole processes, in seconds. **Ratios are to khw: above 1, khw is the faster one.** A ratio is
 taken within a round, in which every contestant runs once, one after the other; the tables give the median of the
-rounds, and the least and the most. "Own CPU" is what the tool itself used on the operator's side.
+rounds, and the least and the most. "Own CPU" is what the tool itself used on the operator's side; "load" the
+one-minute load average when its runs began, which counts the clusters' own daemons and all else on the machine.
 """
 
 TITLES = {
@@ -96,8 +97,7 @@ def _machine(samples: Sequence[Sample], peers: Path) -> str:
         f"measured on {' and '.join(days)}",
         f"{os.cpu_count()} cores, {_memory()} GiB of memory, Linux {platform.release()}",
         f"khw {__version__} on Python {platform.python_version()}; {', '.join(_versions(peers))}",
-        f"one-minute load average when a run began: {min(loads):.1f} to {max(loads):.1f}; it counts the clusters' own "
-        "daemons",
+        f"load when a run began: {min(loads):.1f} to {max(loads):.1f}",
     )
     return "".join(f"- {row}\n" for row in rows)
 
@@ -141,8 +141,8 @@ def section(title: str, samples: Sequence[Sample], told: set[str]) -> str:
         for far in distances:
             at = [s for s in samples if s.round_trip == far]
             row += [*([_spread(ratios(at, name), 1)] if compared else []), _spread(seconds_of(at, name), 2)]
-        rows.append((*row, _cpu(name, samples), _runs(name, samples, distances)))
-    heads += ["own CPU", "runs"]
+        rows.append((*row, _cpu(name, samples), _runs(name, samples, distances), _load(name, samples)))
+    heads += ["own CPU", "runs", "load"]
     notes = {s.case: s.note for s in samples if s.note and s.case not in told}
     told.update(notes)
     return "\n".join([_table(heads, "l" + "r" * (len(heads) - 1), rows, title), *starmap(_note, notes.items()), ""])
@@ -163,6 +163,11 @@ def _cpu(name: str, samples: Sequence[Sample]) -> str:
     """Return the seconds of CPU of a case, at the least distance that it was measured at."""
     nearest = min(s.round_trip for s in samples if s.case == name)
     return f"{statistics.median(s.cpu for s in samples if s.case == name and s.round_trip == nearest):.1f}"
+
+
+def _load(name: str, samples: Sequence[Sample]) -> str:
+    loads = [s.load for s in samples if s.case == name]
+    return f"{min(loads):.0f} to {max(loads):.0f}"
 
 
 def _runs(name: str, samples: Sequence[Sample], distances: Sequence[int]) -> str:

@@ -43,7 +43,10 @@ def test_a_promise_that_was_not_measured_is_not_on_the_page() -> None:
 
 def test_a_distance_that_a_contestant_was_not_measured_at_is_a_dash_in_its_row() -> None:
     lines = section("Fresh", [*TWO_ROUNDS, sample("khw", 15, round_trip=150)], set()).splitlines()
-    heads = "|  | ratio at 0 ms | seconds at 0 ms | ratio at 150 ms | seconds at 150 ms | own CPU | runs |"
+    heads = "|  | ratio at 0 ms | seconds at 0 ms | ratio at 150 ms | seconds at 150 ms | own CPU | runs | load |"
     assert lines[2] == heads
-    assert lines[4] == "| khw | **1.0** (1.0 to 1.0) | **15.00** (10.00 to 20.00) | **1.0** | **15.00** | 1.5 | 2 · 1 |"
-    assert lines[5] == "| ansible | **3.5** (3.0 to 4.0) | **55.00** (30.00 to 80.00) | - | - | 1.5 | 2 · 0 |"
+    assert (
+        lines[4]
+        == "| khw | **1.0** (1.0 to 1.0) | **15.00** (10.00 to 20.00) | **1.0** | **15.00** | 1.5 | 2 · 1 | 0 to 0 |"
+    )
+    assert lines[5] == "| ansible | **3.5** (3.0 to 4.0) | **55.00** (30.00 to 80.00) | - | - | 1.5 | 2 · 0 | 0 to 0 |"
