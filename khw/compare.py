@@ -162,7 +162,8 @@ def spec(resource: Resource, articles: Articles) -> dict[str, Any]:  # noqa: PLR
             return {"kind": "command", "unless": resource.unless, "env": resource.env, "timeout": asked}
         case Wait():
             asked = min(GLANCE, resource.timeout)
-            return {"kind": "wait", "argv": resource.argv, "expect": resource.expect, "timeout": asked}
+            what = {"argv": resource.argv, "expect": resource.expect, "listens": resource.listens}
+            return {"kind": "wait", **what, "timeout": asked}
         case Manifest():
             what = {"kubeconfig": resource.kubeconfig, "documents": resource.documents}
             return {"kind": "manifest", **what, "timeout": min(QUESTION, _limit(resource.timeout))}

@@ -157,12 +157,15 @@ class Wait:
     """
     A condition that must come true within `timeout` seconds: `argv` exits 0 and, if `expect` is set, prints it.
 
-    `unit` names the systemd unit whose last journal lines explain a time-out.
+    `unit` names the systemd unit whose last journal lines explain a time-out. `listens` is a port of the node's own:
+    before somebody listens there the command could only fail, and it is not started (six kubectls that ask again and
+    again take the CPU that the API servers need to begin).
     """
 
     name: str
     argv: tuple[str, ...]
     expect: str = ""
+    listens: int = 0
     timeout: float = 120.0
     interval: float = 0.5
     unit: str = ""

@@ -95,6 +95,7 @@ def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
         name="kube-apiserver-ready",
         argv=(*KUBECTL, "get", "--raw=/readyz"),
         expect="ok",
+        listens=cluster.network.api_port,
         timeout=cluster.spec.timeouts.ready,
         unit="kube-apiserver.service",
     )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any, Optional
 
 from khw.agent import software, units
 from khw.agent.masking import visible
 from khw.agent.paths import look, text_of
+from khw.agent.processes import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from khw.agent.node import Node
-    from khw.agent.processes import Result
 
 TEXT_LIMIT = 256 << 10
 SEEN_LIMIT = 4000  # characters of a command's output that go back
@@ -38,8 +39,18 @@ def probe(node: Node, specs: Sequence[dict[str, Any]], *, record: bool) -> list[
 
 def holds(node: Node, spec: dict[str, Any], timeout: float) -> tuple[bool, Result]:
     """Return whether a Wait's condition is true now, and what its command said."""
+    if spec["listens"] and not _listened_at(spec["listens"]):
+        return False, Result(1, "", f"nobody listens on port {spec['listens']}")
     result = node.processes.run(spec["argv"], None, timeout)
     return result.code == 0 and spec["expect"] in result.out, result
+
+
+def _listened_at(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1.0).close()
+    except OSError:
+        return False
+    return True
 
 
 def diff(node: Node, spec: dict[str, Any]) -> Result:

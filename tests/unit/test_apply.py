@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
@@ -341,6 +342,20 @@ def test_a_wait_that_times_out_says_what_it_saw(agent: Agent, store: LocalStore)
     assert "no" in caught.value.evidence
     assert "etcd.service is inactive" in caught.value.evidence
     assert "address in use" in caught.value.evidence
+
+
+def test_a_wait_starts_no_command_before_somebody_listens(agent: Agent, store: LocalStore, node: LocalNode) -> None:
+    began = node.root / "began"
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        wait = Wait(name="api", argv=("touch", str(began)), listens=server.getsockname()[1], timeout=0.3, interval=0.1)
+        with pytest.raises(StepError, match="not true after") as caught:
+            apply(agent, store, wait)
+        assert "nobody listens on port" in caught.value.evidence
+        assert not began.exists()
+        server.listen()
+        assert actions(apply(agent, store, wait)) == ["unchanged"]
+    assert began.exists()
 
 
 def test_trailing_waits_run_inside_settle(agent: Agent, store: LocalStore, node: LocalNode) -> None:
