@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -140,6 +140,7 @@ def test_who_has_it_from_another_node_gives_it_on(vpc: Vpc, monkeypatch: pytest.
     vpc.install("b")
     vpc.agents["a"].close()
     vpc.relay.stops("a", gone=True)
+    monkeypatch.setattr(vpc.store, "compressed_size", lambda *_: SIZE)  # that it would cross may be told
     monkeypatch.setattr(vpc.store, "compressed", lambda *_: pytest.fail("it crossed the line again"))
     vpc.install("c")
     assert vpc.content("c") == CONTENT
@@ -225,7 +226,8 @@ class Giver:
         with listener.accept()[0] as peer:
             peer.recv(1000)
             self.asked += 1
-            self.answer(peer)
+            with suppress(ConnectionError):  # who refuses what it is told hangs up in the middle
+                self.answer(peer)
 
 
 LENGTH = node_side.LENGTH.pack(SIZE)
