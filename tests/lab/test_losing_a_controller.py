@@ -121,7 +121,7 @@ def traffic(cluster: Khw, tmp_path: Path) -> Iterator[Traffic]:
         it.stop.set()
         for thread in threads:
             thread.join()
-        cluster.kubectl("delete", "namespace", "losing", "--wait=false")
+        cluster.kubectl("delete", "namespace", "losing")  # waits: the next controller begins with a new one
 
 
 @pytest.mark.parametrize("node", CONTROLLERS)
