@@ -79,7 +79,7 @@ def newest(directory: Path) -> str:
 def last_run(directory: Path) -> PastRun | None:
     """Return the last run (or destroy) that got as far as its first line; None if there was none."""
     for path in sorted(directory.glob(f"*{SUFFIX}"), reverse=True):
-        records = _records(path)
+        records = records_of(path)
         if not records:
             continue
         match records[0]:
@@ -90,7 +90,8 @@ def last_run(directory: Path) -> PastRun | None:
     return None
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
+def records_of(path: Path) -> list[dict[str, Any]]:
+    """Return a journal's records, in the order in which they were written, less what cannot be read."""
     found = []
     for line in path.read_text("utf-8", "replace").splitlines():
         try:

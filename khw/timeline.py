@@ -6,13 +6,12 @@ One run in time, as its journal tells it: what each host did when, what it waite
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from khw.errors import UsageError
-from khw.history import CUT_OFF, SUFFIX
+from khw.history import CUT_OFF, SUFFIX, records_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,24 +83,12 @@ def read(directory: Path, run_id: str = "") -> Timeline:
     names = [run_id] if run_id else sorted((p.stem for p in directory.glob(f"*{SUFFIX}")), reverse=True)
     for name in names:
         path = directory / f"{name}{SUFFIX}"
-        records = _records(path) if path.exists() else []
+        records = records_of(path) if path.exists() else []
         if records and records[0].get("event") == "run":
             return _timeline(name, records)
     if run_id:
         raise UsageError(f"there is no run {run_id!r}", hint=f"runs are the files in {directory}")
     raise UsageError("there was no run yet", hint="khw run")
-
-
-def _records(path: Path) -> list[dict[str, Any]]:
-    found = []
-    for line in path.read_text("utf-8", "replace").splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:  # what a killed run, or a full disk, left of a line
-            continue
-        if isinstance(record, dict) and "event" in record:
-            found.append(record)
-    return found
 
 
 def _timeline(run_id: str, records: list[dict[str, Any]]) -> Timeline:
