@@ -23,7 +23,7 @@ from khw.inventory.plugin import inventory_of
 from khw.session import open_session
 
 if TYPE_CHECKING:
-    from khw.cluster import Cluster
+    from khw.cluster.model import Cluster
     from khw.session import Session
 
 LAB = "bench"

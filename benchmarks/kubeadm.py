@@ -24,9 +24,9 @@ from khw.artifacts.cache import Cache, default_directory
 from khw.artifacts.images import Image, write_image
 from khw.artifacts.lock import Entry, Release
 from khw.artifacts.recipes import KUBERNETES, kubernetes
-from khw.cluster import Role
+from khw.cluster.model import Role
+from khw.converge.resources import Binary, File
 from khw.files import write_atomically
-from khw.resources import Binary, File
 from khw.tasks.containerd import network, runtime
 from khw.tasks.workers import kernel
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from benchmarks.ground import Ground
     from benchmarks.tree import Rendered
-    from khw.cluster import Node
-    from khw.resources import Resource
+    from khw.cluster.model import Node
+    from khw.converge.resources import Resource
 
 KUBEADM = PEERS / "kubeadm"
 ARCHITECTURE = "amd64"

@@ -15,10 +15,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
-from khw.engine import connect
-from khw.files import write_atomically
-from khw.phases import PHASES
-from khw.resources import (
+from khw.converge.resources import (
     Absent,
     Binary,
     Command,
@@ -32,6 +29,9 @@ from khw.resources import (
     Unit,
     Wait,
 )
+from khw.engine.engine import connect
+from khw.engine.phases import PHASES
+from khw.files import write_atomically
 from khw.secret import Secret
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
     from benchmarks.ground import Ground
     from khw.artifacts.store import Store
-    from khw.cluster import Node
-    from khw.operator import Run
-    from khw.resources import Content
+    from khw.cluster.model import Node
+    from khw.converge.resources import Content
+    from khw.engine.operator import Run
 
 CHAPTERS = ("certificates", "kubeconfigs", "encryption", "etcd", "control-plane", "rbac", "runtime", "workers", "dns")
 """The phases that are measured, in the table's order; before the first are booted machines."""

@@ -12,12 +12,12 @@ from enum import StrEnum
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from khw.cluster import NOT_KNOWN_YET
+from khw.cluster.model import NOT_KNOWN_YET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from khw.cluster import Cluster, Node
+    from khw.cluster.model import Cluster, Node
 
 LOOPBACK = "127.0.0.1"
 

@@ -35,8 +35,8 @@ from khw.certs.authority import (
     subject,
 )
 from khw.certs.identities import AUTHORITIES, identities
-from khw.changes import Action, Change
-from khw.difference import of_certificate
+from khw.converge.changes import Action, Change
+from khw.converge.difference import of_certificate
 from khw.errors import PkiError
 from khw.files import write_private
 from khw.secret import Secret
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from khw.certs.identities import Authority, Identity
-    from khw.cluster import Cluster
+    from khw.cluster.model import Cluster
 
 Kind = TypeVar("Kind", bound=x509.ExtensionType)
 

@@ -18,9 +18,9 @@ from khw.inventory.gcp_wanted import ensure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from khw.changes import Change
     from khw.checks import CheckResult
-    from khw.cluster import Cluster, Spec
+    from khw.cluster.model import Cluster, Spec
+    from khw.converge.changes import Change
     from khw.inventory.provider import Route
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from khw.changes import Action, Change
-from khw.cluster import Role
+from khw.cluster.model import Role
+from khw.converge.changes import Action, Change
 from khw.errors import DiffersError
 from khw.inventory.gcp_compute import firewall
 from khw.inventory.gcp_errors import explained
@@ -23,7 +23,7 @@ from khw.inventory.gcp_wanted import Wanted, ensure, mark
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from khw.cluster import Cluster, Node, Spec
+    from khw.cluster.model import Cluster, Node, Spec
     from khw.inventory.gcp_clients import Api, Message
 
 # Where Google's health checkers come from (as in the guide).

@@ -19,7 +19,7 @@ from khw.inventory.gcp_patience import Patience
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from khw.cluster import Gcp
+    from khw.cluster.model import Gcp
 
 # Messages of compute_v1 are made at run time: their fields have no types that a checker can see.
 Message = Any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.cluster import Role
+from khw.cluster.model import Role
 from khw.inventory.gcp_kinds import ADDRESS, FIREWALL, INSTANCE, NETWORK, SUBNET
 from khw.inventory.gcp_library import compute_v1
 from khw.inventory.gcp_operations import last
@@ -13,7 +13,7 @@ from khw.inventory.gcp_wanted import Wanted, mark
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from khw.cluster import Planned, Spec
+    from khw.cluster.model import Planned, Spec
     from khw.inventory.gcp_clients import Api, Message
 
 CLUSTER_LABEL = "khw-cluster"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from google.api_core import exceptions as refusals
 
-from khw.changes import Action, Change
+from khw.converge.changes import Action, Change
 from khw.inventory.gcp_compute import CLUSTER_LABEL
 from khw.inventory.gcp_errors import explained
 from khw.inventory.gcp_kinds import (
@@ -30,7 +30,7 @@ from khw.inventory.gcp_routes import route_name
 from khw.inventory.gcp_wanted import mark
 
 if TYPE_CHECKING:
-    from khw.cluster import Spec
+    from khw.cluster.model import Spec
     from khw.inventory.gcp_clients import Api, Message
 
 # What must be gone before a kind can go: whatever uses it.

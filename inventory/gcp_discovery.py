@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from google.api_core import exceptions as refusals
 
-from khw.cluster import NOT_KNOWN_YET, Cluster, Node, Role
+from khw.cluster.model import NOT_KNOWN_YET, Cluster, Node, Role
 from khw.errors import ProviderError
 from khw.inventory.gcp_compute import CLUSTER_LABEL, ROLE_LABEL, metadata_of
 from khw.inventory.gcp_errors import explained
@@ -19,7 +19,7 @@ from khw.inventory.gcp_operations import Job, last, together
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from khw.cluster import Planned, Spec
+    from khw.cluster.model import Planned, Spec
     from khw.inventory.gcp_clients import Api, Message
 
 COMING = {"PROVISIONING", "STAGING", "RUNNING", "REPAIRING"}

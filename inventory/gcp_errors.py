@@ -15,7 +15,7 @@ from khw.errors import CredentialsError, ProviderError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from khw.cluster import Gcp
+    from khw.cluster.model import Gcp
 
 LOGIN = "`gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a key file"
 

@@ -15,7 +15,7 @@ from khw.inventory.gcp_compute import CLUSTER_LABEL
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from khw.cluster import Planned, Pool, Spec
+    from khw.cluster.model import Planned, Pool, Spec
     from khw.inventory.gcp_clients import Api, Message
 
 

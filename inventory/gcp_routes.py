@@ -11,8 +11,8 @@ from khw.inventory.gcp_wanted import Wanted, ensure, mark
 from khw.inventory.provider import Route
 
 if TYPE_CHECKING:
-    from khw.changes import Change
-    from khw.cluster import Cluster, Node, Spec
+    from khw.cluster.model import Cluster, Node, Spec
+    from khw.converge.changes import Change
     from khw.inventory.gcp_clients import Api, Message
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.api_core import exceptions as refusals
 
-from khw.changes import Action, Change
+from khw.converge.changes import Action, Change
 from khw.errors import DiffersError
 from khw.inventory.gcp_errors import explained
 from khw.inventory.gcp_operations import Job, begin, finish, together

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from khw.errors import UsageError
 
 if TYPE_CHECKING:
-    from khw.cluster import Spec
-    from khw.workspace import Workspace
+    from khw.cluster.model import Spec
+    from khw.cluster.workspace import Workspace
 
 
 NOT_MADE_YET = "ssh-ed25519 (khw makes it at the first run)"

@@ -25,16 +25,16 @@ from nornir.core.inventory import (
     ParentGroups,
 )
 
-from khw.clusterfile import load
+from khw.cluster.file import load
+from khw.cluster.workspace import Workspace
 from khw.files import write_atomically
 from khw.inventory import provider_for
 from khw.inventory.keys import login_key, login_public_key
-from khw.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from khw.cluster import Cluster, Node
+    from khw.cluster.model import Cluster, Node
 
 
 class KhwInventory:

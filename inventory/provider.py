@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from khw.changes import Change
     from khw.checks import CheckResult
-    from khw.cluster import Cluster
+    from khw.cluster.model import Cluster
+    from khw.converge.changes import Change
 
 
 @dataclass(frozen=True, slots=True)

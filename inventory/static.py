@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.cluster import Cluster, Node
+from khw.cluster.model import Cluster, Node
 from khw.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from khw.changes import Change
     from khw.checks import CheckResult
-    from khw.cluster import Spec, StaticNode
+    from khw.cluster.model import Spec, StaticNode
+    from khw.converge.changes import Change
     from khw.inventory.provider import Route
 
 

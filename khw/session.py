@@ -9,11 +9,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from khw import interrupt
+from khw.cluster.workspace import Workspace
+from khw.engine.lock import hold, holder, require_free
+from khw.engine.report import OPERATOR
 from khw.errors import UnreachableError, UsageError
 from khw.files import write_atomically
-from khw.report import OPERATOR
-from khw.runlock import hold, holder, require_free
-from khw.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from nornir.core.task import AggregatedResult
 
     from khw.artifacts.store import Store
-    from khw.changes import Change
-    from khw.cluster import Node, Spec
-    from khw.connection import Agent
-    from khw.engine import Plan
-    from khw.events import Sink
-    from khw.history import PastRun, Todo
+    from khw.cluster.model import Node, Spec
+    from khw.cluster.observed import Observed
+    from khw.converge.changes import Change
+    from khw.engine.engine import Plan
+    from khw.engine.events import Sink
+    from khw.engine.operator import Run
+    from khw.engine.phases import Phase
+    from khw.engine.report import Report
+    from khw.history.runs import PastRun, Todo
+    from khw.history.status import RunStatus
     from khw.inventory.provider import Provider
-    from khw.observed import Observed
-    from khw.operator import Run
-    from khw.phases import Phase
-    from khw.report import Report
-    from khw.status import RunStatus
+    from khw.ssh.connection import Agent
     from khw.verify import Context
     from khw.verify.verdict import Verdict
 
@@ -79,8 +79,8 @@ class Session:
 
     def context(self, *, check: bool = False, foresee: bool = False) -> Run:
         """Return what the steps of one run share."""
+        from khw.engine.operator import Run
         from khw.flags.check import of_run
-        from khw.operator import Run
 
         return Run(
             flag_check=of_run,
@@ -98,10 +98,10 @@ class Session:
         """
         Walk the plan, with the cluster's lock held and a journal written; with `check` only look at what is.
 
-        `before` is called when a phase begins on a host, and may hold it up (`khw.stepping`).
+        `before` is called when a phase begins on a host, and may hold it up (`khw.engine.stepping`).
         """
-        from khw.clusterschema import put_beside
-        from khw.journal import Journal, new_run_id
+        from khw.cluster.schema import put_beside
+        from khw.history.journal import Journal, new_run_id
 
         if self.check:
             require_free(self.workspace.lock)
@@ -127,7 +127,7 @@ class Session:
     ) -> Outcome:
         from nornir.core.task import AggregatedResult
 
-        from khw.engine import Engine
+        from khw.engine.engine import Engine
 
         run = self.context(check=self.check, foresee=self.check)
         run.before = before or run.before
@@ -166,7 +166,7 @@ class Session:
         from datetime import UTC, datetime
 
         from khw.certs.survey import held
-        from khw.observed import Observed, units_of
+        from khw.cluster.observed import Observed, units_of
 
         seen = Observed(
             cluster=self.provider.discover(),
@@ -230,8 +230,8 @@ class Session:
 
     def destroy(self) -> tuple[list[Change], list[str]]:
         """Chapter 14; return what was removed (with `check`: would be) and what is left."""
-        from khw.journal import Journal, new_run_id
-        from khw.operator import give_up
+        from khw.engine.operator import give_up
+        from khw.history.journal import Journal, new_run_id
 
         if self.check:
             require_free(self.workspace.lock)
@@ -251,9 +251,9 @@ class Session:
 
     def status(self) -> RunStatus:
         """Return what the journals say of the last run, and of what earlier ones left undone."""
-        from khw.history import last_run
-        from khw.phases import PHASES
-        from khw.status import status_of
+        from khw.engine.phases import PHASES
+        from khw.history.runs import last_run
+        from khw.history.status import status_of
 
         order = [phase.name for phase in PHASES]
         return status_of(last_run(self.workspace.runs), holder(self.workspace.lock), self.hosts, order)
@@ -273,8 +273,8 @@ class _Connected:
         self._ends = ExitStack()
 
     def __enter__(self) -> Context:
-        from khw.engine import connect
-        from khw.operator import verify_context
+        from khw.engine.engine import connect
+        from khw.engine.operator import verify_context
 
         reached, unreachable = connect(self._run, self._run.cluster.nodes)
         self._agents = reached
@@ -305,15 +305,15 @@ def _ended_at_once() -> Iterator[None]:
 
 def open_session(file: Path, *, check: bool = False) -> Session:
     """Read the cluster file; with `check` the session writes nothing."""
-    from khw.clusterfile import load
+    from khw.cluster.file import load
 
     return Session(spec=load(file), file=file, check=check)
 
 
 def write_cluster_file(file: Path, *, lab_name: str, project: str | None, force: bool) -> None:
     """Write a cluster file for a lab or a project of Google's; never over one that is there, unless told to."""
-    from khw.clusterfile import template
-    from khw.clusterschema import put_beside
+    from khw.cluster.file import template
+    from khw.cluster.schema import put_beside
 
     if file.exists() and not force:
         raise UsageError(f"{file} is there already", hint="--force replaces it")
@@ -331,7 +331,7 @@ def plan_for(
     session: Session, phases: tuple[Phase, ...], *, limit: str | None, failed: bool, parallel: int
 ) -> Plan | None:
     """Return what to run: `--limit` as named, `--failed` as the journals say; None if nothing is undone."""
-    from khw.engine import Plan
+    from khw.engine.engine import Plan
 
     hosts = frozenset(filter(None, limit.split(","))) if limit else None
     if not failed:
@@ -342,8 +342,8 @@ def plan_for(
 
 def plan_to_resume(session: Session, *, parallel: int) -> Plan | None:
     """Return the last run's own plan, less what it did; None if it was through."""
-    from khw.engine import Plan
-    from khw.phases import PHASES
+    from khw.engine.engine import Plan
+    from khw.engine.phases import PHASES
 
     last = _last(session)
     begin = _undone(session, {host: (stop,) for host, stop in last.stops.items()}, None)
@@ -352,7 +352,7 @@ def plan_to_resume(session: Session, *, parallel: int) -> Plan | None:
 
 
 def _last(session: Session) -> PastRun:
-    from khw.history import last_run
+    from khw.history.runs import last_run
 
     last = last_run(session.workspace.runs)
     if last is None:
@@ -364,8 +364,8 @@ def _last(session: Session) -> PastRun:
 
 def _undone(session: Session, todo: Todo, hosts: frozenset[str] | None) -> dict[str, str]:
     """Return the phase to begin with, by host; hosts that the cluster file no longer asks for are let go."""
-    from khw.phases import PHASES
-    from khw.status import first_undone
+    from khw.engine.phases import PHASES
+    from khw.history.status import first_undone
 
     order = [phase.name for phase in PHASES]
     wanted = [host for host in session.hosts if hosts is None or host in hosts]
@@ -374,7 +374,7 @@ def _undone(session: Session, todo: Todo, hosts: frozenset[str] | None) -> dict[
 
 
 def _tell(sinks: Sequence[Sink], text: str) -> None:
-    from khw.events import Notice
+    from khw.engine.events import Notice
 
     for sink in sinks:
         sink(Notice(OPERATOR, text))

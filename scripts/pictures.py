@@ -27,17 +27,18 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from webpage import Browser, browser  # noqa: E402 - the tests' own
 
-from khw import diagrams, forecast, timeline  # noqa: E402
+from khw import diagrams  # noqa: E402
 from khw.diagrams.gantt import gantt  # noqa: E402
+from khw.engine.phases import PHASES  # noqa: E402
+from khw.history import forecast, timeline  # noqa: E402
 from khw.live.frame import Size, frame  # noqa: E402
 from khw.live.model import Model, Now  # noqa: E402
 from khw.pages.gather import gather  # noqa: E402
 from khw.pages.report import report  # noqa: E402
-from khw.phases import PHASES  # noqa: E402
 from khw.session import open_session, plan_for  # noqa: E402
 
 if TYPE_CHECKING:
-    from khw.events import Event
+    from khw.engine.events import Event
     from khw.session import Session
 
 LAB = "pictures"

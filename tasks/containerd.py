@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from khw.resources import Binary, Directory, File, Image, Unit
+from khw.converge.resources import Binary, Directory, File, Image, Unit
 from khw.tasks import units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from khw.cluster import Node
-    from khw.resources import Resource
+    from khw.cluster.model import Node
+    from khw.converge.resources import Resource
 
 CONFIG = "/etc/containerd/config.toml"
 SOCKET = "/run/containerd/containerd.sock"

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.resources import Binary, Directory, File, Manifest, Unit, Wait
+from khw.converge.resources import Binary, Directory, File, Manifest, Unit, Wait
+from khw.engine.turns import Health
 from khw.tasks.kubeconfigs import ADMIN
 from khw.tasks.units import STRICT, render
-from khw.turns import Health
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from khw.certs.pki import Pki
-    from khw.cluster import Cluster, Node
-    from khw.resources import Resource
+    from khw.cluster.model import Cluster, Node
+    from khw.converge.resources import Resource
     from khw.tasks.units import Flag
 
 DOCUMENTATION = "https://kubernetes.io/docs/"

@@ -6,14 +6,14 @@ from textwrap import indent
 from typing import TYPE_CHECKING
 
 from khw.artifacts import lock
-from khw.resources import Manifest, Wait
+from khw.converge.resources import Manifest, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from khw.certs.pki import Pki
-    from khw.cluster import Cluster, Node
-    from khw.resources import Resource
+    from khw.cluster.model import Cluster, Node
+    from khw.converge.resources import Resource
 
 KUBECONFIG = "/var/lib/kubernetes/admin.kubeconfig"
 REPLICAS = 2

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from khw.certs import encryption
-from khw.resources import Directory, File
+from khw.converge.resources import Directory, File
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from khw.certs.pki import Pki
-    from khw.cluster import Cluster, Node
-    from khw.resources import Resource
+    from khw.cluster.model import Cluster, Node
+    from khw.converge.resources import Resource
 
 
 def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:

@@ -15,17 +15,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from khw.resources import Binary, Command, Directory, Unit, Wait
+from khw.converge.resources import Binary, Command, Directory, Unit, Wait
+from khw.engine.turns import Health
 from khw.tasks import etcd_member
 from khw.tasks.units import STRICT, render
-from khw.turns import Health
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from khw.certs.pki import Pki
-    from khw.cluster import Cluster, Node
-    from khw.resources import Resource
+    from khw.cluster.model import Cluster, Node
+    from khw.converge.resources import Resource
     from khw.tasks.units import Flag
 
 BINARY = "/usr/local/bin/etcd"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.resources import Directory, File, Unit
+from khw.converge.resources import Directory, File, Unit
 from khw.tasks import units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from khw.cluster import Cluster, Node
-    from khw.resources import Resource
+    from khw.cluster.model import Cluster, Node
+    from khw.converge.resources import Resource
 
 HOME = "/var/lib/kube-proxy"
 CONFIG = f"{HOME}/kube-proxy-config.yaml"

@@ -10,15 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from khw.certs import kubeconfig
-from khw.cluster import Role
-from khw.resources import Directory, File
+from khw.cluster.model import Role
+from khw.converge.resources import Directory, File
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from khw.certs.pki import Pki
-    from khw.cluster import Cluster, Node
-    from khw.resources import Resource
+    from khw.cluster.model import Cluster, Node
+    from khw.converge.resources import Resource
     from khw.secret import Secret
 
 KUBERNETES = "/var/lib/kubernetes"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.resources import Command, Directory, File, Unit
+from khw.converge.resources import Command, Directory, File, Unit
 from khw.tasks import units
 from khw.tasks.containerd import SOCKET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from khw.cluster import Cluster, Node
-    from khw.resources import Resource
+    from khw.cluster.model import Cluster, Node
+    from khw.converge.resources import Resource
 
 HOME = "/var/lib/kubelet"
 CONFIG = f"{HOME}/kubelet-config.yaml"

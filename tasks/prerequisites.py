@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.cluster import Role
-from khw.resources import Require
+from khw.cluster.model import Role
+from khw.converge.resources import Require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from khw.certs.pki import Pki
-    from khw.cluster import Cluster, Node
-    from khw.resources import Resource
+    from khw.cluster.model import Cluster, Node
+    from khw.converge.resources import Resource
 
 CONTROLLER_PORTS = {
     2379: "etcd.service",

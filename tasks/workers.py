@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from khw.artifacts import lock
-from khw.resources import Binary, Command, File, Image, Package, Wait
+from khw.converge.resources import Binary, Command, File, Image, Package, Wait
 from khw.tasks.containerd import network, runtime
 from khw.tasks.kube_proxy import kube_proxy
 from khw.tasks.kubelet import KUBECONFIG, kubelet
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from khw.certs.pki import Pki
-    from khw.cluster import Cluster, Node
-    from khw.resources import Resource
+    from khw.cluster.model import Cluster, Node
+    from khw.converge.resources import Resource
 
 MODULES = "/etc/modules-load.d/kubernetes.conf"
 SYSCTLS = "/etc/sysctl.d/99-kubernetes.conf"

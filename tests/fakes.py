@@ -6,10 +6,10 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from khw.client import Completed, RemoteCommand
-from khw.cluster import Cluster, Facts, Node, Spec
+from khw.cluster.model import Cluster, Facts, Node, Spec
 from khw.errors import LabError
 from khw.lab.backend import Health, MachineState, NetworkState
+from khw.ssh.client import Completed, RemoteCommand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

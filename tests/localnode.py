@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from khw.agent import bundle
-from khw.client import Agent
+from khw.ssh.client import Agent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +96,7 @@ else:
 
 
 class LocalProcess:
-    """`khw.client.Channel` over the pipes of a process on this machine."""
+    """`khw.ssh.client.Channel` over the pipes of a process on this machine."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         argv = bundle.python_argv(sys.executable)

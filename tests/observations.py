@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from fakes import cluster
 
-from khw.changes import Action, Change
-from khw.cluster import Facts, Spec
-from khw.events import (
+from khw.cluster.model import Facts, Spec
+from khw.cluster.observed import UNITS, Observed
+from khw.converge.changes import Action, Change
+from khw.engine.events import (
     GateOpened,
     PhaseEnded,
     PhaseStarted,
@@ -17,12 +18,11 @@ from khw.events import (
     ResourceDone,
     RunEnded,
 )
+from khw.engine.report import OPERATOR, Outcome, PhaseResult
 from khw.inventory.provider import Route
-from khw.observed import UNITS, Observed
-from khw.report import OPERATOR, Outcome, PhaseResult
 
 if TYPE_CHECKING:
-    from khw.events import Event
+    from khw.engine.events import Event
 
 AT = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 

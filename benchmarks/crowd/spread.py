@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nornir import InitNornir
 
-from khw.connection import CONNECTION
+from khw.ssh.connection import CONNECTION
 
 if TYPE_CHECKING:
     from nornir.core.task import Task

@@ -12,18 +12,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from khw.engine import Plan
-from khw.phases import ON_NODES, Phase
-from khw.resources import File
+from khw.converge.resources import File
+from khw.engine.engine import Plan
+from khw.engine.phases import ON_NODES, Phase
 from khw.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from khw.certs.pki import Pki
-    from khw.cluster import Cluster, Node
-    from khw.phases import Task
-    from khw.resources import Resource
+    from khw.cluster.model import Cluster, Node
+    from khw.converge.resources import Resource
+    from khw.engine.phases import Task
 
 STEPS = 50
 

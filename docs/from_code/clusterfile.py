@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from from_code.markdown import code, definitions
-from khw.clusterschema import schema
-from khw.clustertemplate import template
+from khw.cluster.schema import schema
+from khw.cluster.template import template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import click
 
 from from_code.errors import exit_codes
 from from_code.markdown import definitions, mark_code
-from khw.cli import main
+from khw.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from from_code.markdown import table, what_for
-from khw import cli
+from khw.cli import main as cli
 from khw.errors import KhwError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def exit_codes() -> list[tuple[str, str]]:
     """Return each exit code and what it means, as the command line's module says it."""
     told = re.search(r"Exit codes: (.*?)\.", (cli.__doc__ or "").replace("\n", " "))
     if not told:
-        msg = "khw.cli no longer says its exit codes"
+        msg = "khw.cli.main no longer says its exit codes"
         raise ValueError(msg)
     return [(code, text) for part in told[1].split("·") for code, _, text in [part.strip().partition(" ")]]
 

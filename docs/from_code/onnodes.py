@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from from_code.markdown import table
-from khw.cluster import Spec
+from khw.cluster.model import Spec
+from khw.converge.resources import Binary, Directory, File, Image, Unit
+from khw.engine.phases import PHASES
 from khw.flags.rendered import planned, specimens
-from khw.phases import PHASES
-from khw.resources import Binary, Directory, File, Image, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from khw.cluster import Cluster, Node
-    from khw.resources import Resource
+    from khw.cluster.model import Cluster, Node
+    from khw.converge.resources import Resource
 
 HEAD = """\
 # What is on a node

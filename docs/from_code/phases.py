@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from from_code.markdown import definitions, table, what_for
 from from_code.told import told
+from khw.engine.phases import PHASES
 from khw.explain.book import chapter_of
-from khw.phases import PHASES
 
 if TYPE_CHECKING:
-    from khw.phases import Phase
+    from khw.engine.phases import Phase
 
 HEAD = """\
 # Phases

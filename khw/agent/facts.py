@@ -13,7 +13,7 @@ CONNTRACK = "/proc/sys/net/netfilter/nf_conntrack_max"
 
 
 def facts() -> dict[str, object]:
-    """Return the fields of `khw.cluster.Facts`."""
+    """Return the fields of `khw.cluster.model.Facts`."""
     system = os.uname()
     release = _os_release()
     return {

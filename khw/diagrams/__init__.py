@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:
-    from khw.observed import Observed
+    from khw.cluster.observed import Observed
 
 Name: TypeAlias = Literal["network", "components", "tls"]
 Form: TypeAlias = Literal["svg", "mermaid"]

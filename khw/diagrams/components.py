@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from khw.artifacts import lock
-from khw.cluster import Role
+from khw.cluster.edges import KUBELET_PORT, LOCAL_SERVERS
+from khw.cluster.model import Role
+from khw.cluster.observed import UNITS
 from khw.diagrams.layout import Column, Frame, Leaf, Row
 from khw.diagrams.picture import Box, Kind, Link, Picture
-from khw.edges import KUBELET_PORT, LOCAL_SERVERS
-from khw.observed import UNITS
 from khw.tasks.etcd import CLIENT_PORT, PEER_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from khw.cluster import Node
+    from khw.cluster.model import Node
+    from khw.cluster.observed import Observed
     from khw.diagrams.layout import Part
-    from khw.observed import Observed
 
 ACROSS = 3  # nodes in a row
 ACTIVE, UNKNOWN = "active", "unknown"

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.critical import critical_path
 from khw.diagrams.layout import Rect
 from khw.diagrams.svg import document, group, rect, text
 from khw.diagrams.text import width
-from khw.phases import PHASES
-from khw.report import Outcome
+from khw.engine.phases import PHASES
+from khw.engine.report import Outcome
+from khw.history.critical import critical_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from khw.critical import Segment
-    from khw.timeline import Bar, Timeline
+    from khw.history.critical import Segment
+    from khw.history.timeline import Bar, Timeline
 
 WIDE = 1100.0
 LANE, BAR, TOP, SIDE = 30.0, 22.0, 34.0, 12.0

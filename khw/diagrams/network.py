@@ -10,9 +10,9 @@ from khw.diagrams.picture import Box, Kind, Line, Link, Picture
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from khw.cluster import Node
+    from khw.cluster.model import Node
+    from khw.cluster.observed import Observed
     from khw.diagrams.layout import Part
-    from khw.observed import Observed
 
 ACROSS = 4  # machines in a row
 

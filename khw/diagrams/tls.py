@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from khw.cluster.edges import BALANCER, Edge, Proof, edges
 from khw.diagrams.layout import Column, Frame, Leaf, Row, Space
 from khw.diagrams.picture import Box, Kind, Line, Link, Picture
-from khw.edges import BALANCER, Edge, Proof, edges
-from khw.report import OPERATOR
+from khw.engine.report import OPERATOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from khw.cluster import Cluster
+    from khw.cluster.model import Cluster
+    from khw.cluster.observed import Observed
     from khw.diagrams.layout import Part
-    from khw.observed import Observed
 
 HERE = "kubectl from here"
 KINDS = "Thick lines: trusted through the etcd authority. Dashed: a token, no certificate. Dotted: nothing is shown."

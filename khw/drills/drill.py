@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from khw.cluster import Cluster
+    from khw.cluster.model import Cluster
     from khw.drills.ground import Ground
 
 Values: TypeAlias = Mapping[str, str]

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from khw.connection import RemoteCommand
 from khw.errors import StepError, UsageError
 from khw.secret import Secret
+from khw.ssh.connection import RemoteCommand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from khw.certs.authority import Pair
     from khw.certs.pki import Pki
-    from khw.cluster import Cluster, Node
+    from khw.cluster.model import Cluster, Node
     from khw.inventory.gcp import GcpProvider
     from khw.kubectl import Kubectl
     from khw.verify import Context

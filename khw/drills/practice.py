@@ -17,15 +17,15 @@ from khw.drills.drill import values_of
 from khw.drills.ground import Ground
 from khw.drills.state import Stage, State, load, save
 from khw.drills.table import DRILLS, drill
+from khw.engine.lock import hold
 from khw.errors import KhwError, StepError, UsageError
-from khw.runlock import hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from khw.checks import CheckResult
-    from khw.cluster import Spec
+    from khw.cluster.model import Spec
     from khw.drills.drill import Drill
     from khw.session import Outcome, Session
     from khw.verify.verdict import Verdict
@@ -225,7 +225,7 @@ def failures(results: Sequence[CheckResult]) -> list[CheckResult]:
 
 def lacks(chosen: Drill, spec: Spec) -> str:
     """Return what a drill needs that this cluster does not have; '' if it fits."""
-    from khw.cluster import Role
+    from khw.cluster.model import Role
 
     roles = [machine.role for machine in spec.planned]
     counts = {Role.CONTROLLER: chosen.controllers, Role.WORKER: chosen.workers}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from khw.cluster import Node
+    from khw.cluster.model import Node
     from khw.drills.ground import Ground
 
 WATCHED = ("/etc/systemd/system/*.d/*", "/etc/cni/net.d/*")

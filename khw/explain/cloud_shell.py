@@ -28,7 +28,7 @@ from khw.inventory.gcp_operations import last
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from khw.cluster import Node
+    from khw.cluster.model import Node
     from khw.inventory.gcp_clients import Api, Message
     from khw.inventory.gcp_wanted import Wanted
 

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from khw.certs import fields
 from khw.certs.identities import AUTHORITIES, identities
-from khw.edges import edges
+from khw.cluster.edges import edges
+from khw.converge.resources import File, Manifest, Unit
+from khw.engine.phases import PHASES
 from khw.explain import symbols
 from khw.flags.unitfile import commands
-from khw.phases import PHASES
-from khw.resources import File, Manifest, Unit
 
 if TYPE_CHECKING:
     from khw.certs.identities import Identity
+    from khw.converge.resources import Resource
     from khw.explain.guide import Guide
-    from khw.resources import Resource
 
 CONFIGURATION = {
     "/var/lib/kubelet/kubelet-config.yaml": "kubelet",

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from khw.converge.resources import Unit
+from khw.engine.phases import PHASES
+from khw.engine.report import OPERATOR
 from khw.explain import book
 from khw.flags.unitfile import commands, flag_names
-from khw.phases import PHASES
-from khw.report import OPERATOR
-from khw.resources import Unit
 
 if TYPE_CHECKING:
+    from khw.engine.phases import Phase
     from khw.explain.guide import Guide
-    from khw.phases import Phase
 
 
 def markdown(guide: Guide) -> str:

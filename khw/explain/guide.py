@@ -7,22 +7,22 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from khw.converge.limits import limited
+from khw.engine.report import OPERATOR
 from khw.errors import UsageError
 from khw.explain import operator_shell, symbols
 from khw.explain.book import phase_entry
 from khw.explain.shell import FUNCTIONS, Needed, script
-from khw.limits import limited
-from khw.report import OPERATOR
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from khw.artifacts.store import Store
     from khw.certs.pki import Pki
-    from khw.cluster import Cluster, Node
+    from khw.cluster.model import Cluster, Node
+    from khw.converge.resources import Resource
+    from khw.engine.phases import Phase
     from khw.inventory.gcp_clients import Api
-    from khw.phases import Phase
-    from khw.resources import Resource
 
 
 @dataclass(frozen=True)

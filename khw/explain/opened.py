@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from khw.cluster import NOT_KNOWN_YET
+from khw.cluster.model import NOT_KNOWN_YET
 from khw.errors import ProviderError
 from khw.explain.guide import Guide
 from khw.inventory.keys import login_key
@@ -13,7 +13,7 @@ from khw.inventory.keys import login_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from khw.cluster import Cluster, Facts
+    from khw.cluster.model import Cluster, Facts
     from khw.session import Session
 
 
@@ -34,7 +34,7 @@ def open_guide(session: Session, *, offline: bool, tell: Callable[[str], None]) 
     facts: dict[str, Facts] = {}
     reachable = [node for node in cluster.nodes if node.exists and not node.unreachable]
     if reachable and key.exists() and not offline:
-        from khw.engine import connect
+        from khw.engine.engine import connect
 
         agents, _ = connect(run, reachable)
         for name, agent in agents.items():

@@ -10,7 +10,7 @@ from khw.explain.shell import heredoc, quoted
 
 if TYPE_CHECKING:
     from khw.certs.identities import Authority, Identity
-    from khw.cluster import Cluster
+    from khw.cluster.model import Cluster
 
 _PURPOSES = {Usage.SERVER: "serverAuth", Usage.CLIENT: "clientAuth"}
 

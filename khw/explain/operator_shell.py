@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from khw.artifacts import lock
 from khw.certs import encryption
-from khw.cluster import NOT_KNOWN_YET
+from khw.cluster.model import NOT_KNOWN_YET
 from khw.explain import cloud_shell, openssl, symbols
 from khw.explain.shell import heredoc, joined, quoted
 from khw.inventory import gcp_balancer, gcp_compute, gcp_routes
@@ -22,7 +22,7 @@ from khw.verify.bench import ECHO, PORT, manifest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from khw.cluster import Node
+    from khw.cluster.model import Node
     from khw.explain.guide import Guide
     from khw.inventory.gcp_wanted import Wanted
 

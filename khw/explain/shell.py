@@ -1,5 +1,5 @@
 """
-A resource as the shell lines that do the same by hand: the second interpreter of `khw.resources`, beside `khw.apply`.
+A resource as the shell lines that do the same by hand: the second interpreter of resources, beside `converge.apply`.
 
 POSIX sh, for root on a node. What the operator copies there beforehand (keys, certificates, binaries, images) is read
 from `$KHW_FILES/pki` and `$KHW_FILES/artifacts`; `Needed` collects the names.
@@ -11,9 +11,8 @@ import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
-from khw.compare import unit_name
-from khw.explain import symbols
-from khw.resources import (
+from khw.converge.compare import unit_name
+from khw.converge.resources import (
     Absent,
     Binary,
     Command,
@@ -27,6 +26,7 @@ from khw.resources import (
     Unit,
     Wait,
 )
+from khw.explain import symbols
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -18,8 +18,8 @@ from khw.certs.pki import ENCRYPTION_KEY_BYTES, Pki
 from khw.secret import Secret
 
 if TYPE_CHECKING:
-    from khw.cluster import Cluster
-    from khw.resources import Content
+    from khw.cluster.model import Cluster
+    from khw.converge.resources import Content
 
 MARK = b"khw-pki/"
 ENCRYPTION_KEY = "encryption-key"

@@ -8,19 +8,19 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from khw.certs.identities import AUTHORITIES
+from khw.converge.resources import Unit
+from khw.engine.phases import PHASES
 from khw.errors import UsageError
 from khw.explain import book, openssl
 from khw.explain.content import Content
 from khw.explain.shell import Needed, lines
-from khw.phases import PHASES
-from khw.resources import Unit
 from khw.verify.rounds import REACHABLE
 from khw.verify.table import CHECKS, typed
 
 if TYPE_CHECKING:
+    from khw.engine.phases import Phase
     from khw.explain.book import Entry
     from khw.explain.guide import Guide
-    from khw.phases import Phase
 
 UNITS = "/etc/systemd/system/"
 

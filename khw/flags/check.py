@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from khw.changes import Action, Change
+from khw.converge.changes import Action, Change
 from khw.errors import FlagError
 from khw.flags import fields, trial
 from khw.flags.asking import NotRunnableError, Room, room
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
     from khw.artifacts.store import Artifact, Store
     from khw.certs.pki import Pki
-    from khw.cluster import Cluster
-    from khw.operator import Run
-    from khw.phases import Phase
+    from khw.cluster.model import Cluster
+    from khw.engine.operator import Run
+    from khw.engine.phases import Phase
 
 AT_ONCE = 4  # binaries asked at the same time
 
 
 def of_run(run: Run) -> list[Change]:
     """Check what this run's cluster file asks for: the machines may not be there yet."""
-    from khw.phases import PHASES
+    from khw.engine.phases import PHASES
 
     return FlagCheck(PHASES, planned(run.spec), run.store, run.notice, run.check, run.progress).run()
 

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING
 
 from khw.certs.authority import Pair
 from khw.certs.pki import ENCRYPTION_KEY_BYTES, Pki
-from khw.cluster import Cluster, Facts, Node
+from khw.cluster.model import Cluster, Facts, Node
+from khw.converge.resources import Binary, Command, Directory, File, Unit, Wait
 from khw.flags.unitfile import commands
-from khw.resources import Binary, Command, Directory, File, Unit, Wait
 from khw.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from khw.cluster import Spec
-    from khw.phases import Phase
-    from khw.resources import Content, Resource
+    from khw.cluster.model import Spec
+    from khw.converge.resources import Content, Resource
+    from khw.engine.phases import Phase
 
 FACTS = (
     Facts(),

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from khw.events import Sink
-    from khw.forecast import Pace
+    from khw.engine.events import Sink
+    from khw.history.forecast import Pace
 
 Mode: TypeAlias = Literal["auto", "live", "lines"]
 LEAST_COLUMNS, LEAST_LINES = 60, 10
@@ -33,7 +33,7 @@ def progress(
     """Return the sink for this terminal: the live view, or a line an event where there is none (or it is too small)."""
     from rich.console import Console
 
-    from khw.render import ProgressLines
+    from khw.output.render import ProgressLines
 
     console = Console(stderr=True, highlight=False)
     fits = able(console)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from khw.engine.phases import PHASES
+from khw.engine.report import Outcome
 from khw.live.model import Now, Row
-from khw.phases import PHASES
-from khw.report import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from khw.events import PhaseWaits
+    from khw.engine.events import PhaseWaits
     from khw.live.model import Cell, Model
 
 WIDE = 110  # columns from which on the phases' names have room

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
-from khw.events import (
+from khw.engine.events import (
     BytesTaken,
     GateOpened,
     Notice,
@@ -20,10 +20,10 @@ from khw.events import (
     RunEnded,
     RunStarted,
 )
-from khw.report import Outcome
+from khw.engine.report import Outcome
 
 if TYPE_CHECKING:
-    from khw.events import Event
+    from khw.engine.events import Event
 
 SPEED_SECONDS = 3.0  # over which a speed is taken
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Self
 
 from rich.text import Text
 
-from khw import forecast, interrupt
-from khw.events import Notice, PhaseEnded
+from khw import interrupt
+from khw.engine.events import Notice, PhaseEnded
+from khw.history import forecast
 from khw.live.frame import Size, frame
 from khw.live.model import Model
 from khw.live.screen import Screen
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from khw.events import Event
-    from khw.forecast import Pace
+    from khw.engine.events import Event
+    from khw.history.forecast import Pace
 
 PERIOD = 0.2  # seconds between two frames
 PATIENCE = 2.0  # seconds for the last frame; a terminal that takes nothing holds nobody up

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from khw.checks import Status
-from khw.critical import critical_path
 from khw.diagrams.gantt import GOOD
+from khw.engine.phases import PHASES
+from khw.history.critical import critical_path
 from khw.live.frame import together
-from khw.phases import PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from khw.artifacts.survey import Row
     from khw.certs.survey import Held
     from khw.checks import CheckResult
-    from khw.critical import Segment
+    from khw.cluster.observed import Observed
     from khw.diagrams.tls import Talk
-    from khw.observed import Observed
-    from khw.timeline import Bar, Timeline
+    from khw.history.critical import Segment
+    from khw.history.timeline import Bar, Timeline
     from khw.verify.kept import Verified
 
 SOON = 30  # days left from which on a certificate is said to end soon

@@ -5,17 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from khw import __version__, timeline
+from khw import __version__
 from khw.artifacts.survey import listed
 from khw.certs.survey import held
 from khw.errors import KhwError, UsageError
+from khw.history import timeline
 from khw.pages.facts import Facts
 from khw.verify.kept import kept
 
 if TYPE_CHECKING:
-    from khw.observed import Observed
+    from khw.cluster.observed import Observed
+    from khw.history.timeline import Timeline
     from khw.session import Session
-    from khw.timeline import Timeline
 
 
 def gather(session: Session, run_id: str = "", *, live: bool = True) -> Facts:

@@ -14,7 +14,7 @@ from khw.artifacts import lock
 from khw.kubectl import Kubectl, KubectlError
 
 if TYPE_CHECKING:
-    from khw.cluster import Cluster
+    from khw.cluster.model import Cluster
 
 NAMESPACE = "khw-verify"  # and a few letters: one takes its time to go, and the next round need not wait
 LABEL = "app.kubernetes.io/managed-by=khw-verify"

@@ -16,11 +16,11 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from khw.checks import Status
-from khw.gates import Quorum
+from khw.engine.gates import Quorum
 
 if TYPE_CHECKING:
     from khw.checks import CheckResult
-    from khw.cluster import Cluster
+    from khw.cluster.model import Cluster
 
 ALL, MAJORITY, ANY = Quorum.ALL, Quorum.MAJORITY, Quorum.ANY
 UNITS = "/etc/systemd/system"
@@ -422,9 +422,9 @@ class Model:
     @cached_property
     def _inputs(self) -> Mapping[tuple[str, str], tuple[str, ...]]:
         """What each unit reads at its start, as the tasks say it."""
+        from khw.converge.resources import Unit
+        from khw.engine.phases import PHASES
         from khw.flags.rendered import render_one, specimens
-        from khw.phases import PHASES
-        from khw.resources import Unit
 
         pki = specimens(self.cluster)
         return {

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
-from khw.cluster import Role
-from khw.connection import RemoteCommand
-from khw.resources import File
+from khw.cluster.model import Role
+from khw.converge.resources import File
 from khw.secret import Secret
+from khw.ssh.connection import RemoteCommand
 from khw.tasks import certificates, encryption, kubeconfigs
 from khw.verify.check import Finding, last_line
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from khw.certs.pki import Pki
-    from khw.cluster import Node
-    from khw.connection import Completed
+    from khw.cluster.model import Node
+    from khw.ssh.connection import Completed
     from khw.verify.context import Context
 
 DAYS = 30

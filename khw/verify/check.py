@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from khw.cluster import Role
+from khw.cluster.model import Role
 
 if TYPE_CHECKING:
-    from khw.cluster import Node
-    from khw.connection import Completed, RemoteCommand
+    from khw.cluster.model import Node
+    from khw.ssh.connection import Completed, RemoteCommand
     from khw.verify.bench import Bench
     from khw.verify.context import Context
 

@@ -10,7 +10,7 @@ from khw.verify.check import Finding
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from khw.changes import Change
+    from khw.converge.changes import Change
     from khw.verify.context import Context
 
 EXPECTED = "as the cluster file asks"

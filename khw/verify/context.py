@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from khw.certs.pki import Pki
-    from khw.cluster import Cluster, Node
-    from khw.connection import Agent
+    from khw.cluster.model import Cluster, Node
     from khw.inventory.provider import Provider
     from khw.kubectl import Kubectl
+    from khw.ssh.connection import Agent
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ from khw.verify.check import Finding, last_line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from khw.cluster import Node
-    from khw.connection import Completed, RemoteCommand
+    from khw.cluster.model import Node
+    from khw.ssh.connection import Completed, RemoteCommand
     from khw.verify.context import Context
 
 COMPONENTS = {"kube-controller-manager": 10257, "kube-scheduler": 10259}

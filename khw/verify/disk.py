@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.cluster import Role
-from khw.connection import RemoteCommand
+from khw.cluster.model import Role
+from khw.ssh.connection import RemoteCommand
 from khw.verify.check import Finding, last_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from khw.cluster import Node
-    from khw.connection import Completed
+    from khw.cluster.model import Node
+    from khw.ssh.connection import Completed
     from khw.verify.context import Context
 
 LEFT_MIB = 64

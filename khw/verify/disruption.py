@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from khw.checks import CheckResult, Status
-from khw.connection import RemoteCommand
 from khw.errors import KhwError
 from khw.kubectl import KubectlError
+from khw.ssh.connection import RemoteCommand
 
 if TYPE_CHECKING:
-    from khw.connection import Agent
+    from khw.ssh.connection import Agent
     from khw.verify.context import Context
 
 CONTROLLER_UNITS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd")

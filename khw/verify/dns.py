@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from khw.difference import of_text
+from khw.converge.difference import of_text
 from khw.tasks.dns import REPLICAS, corefile
 from khw.verify.check import Finding
 

@@ -1,5 +1,5 @@
 """
-Every TLS connection of the cluster (`khw.edges`), tried from the node that makes it (chapter 4).
+Every TLS connection of the cluster (`khw.cluster.edges`), tried from the node that makes it (chapter 4).
 
 The right certificate is let in; none, and a stranger's that claims to be the administrator, are refused; the server
 proves the name that it is called by. The operator's own connection is the check `load balancer`, pods' is theirs.
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from khw.certs.authority import issue, make_authority
 from khw.certs.identities import CLIENT, Authority, Identity
-from khw.connection import RemoteCommand
-from khw.edges import BALANCER, Edge, Proof, edges
+from khw.cluster.edges import BALANCER, Edge, Proof, edges
+from khw.ssh.connection import RemoteCommand
 from khw.tasks.certificates import KUBERNETES
 from khw.tasks.etcd import PEER_PORT
 from khw.verify import handshake
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from khw.certs.authority import Pair
-    from khw.cluster import Cluster, Node
-    from khw.connection import Completed
+    from khw.cluster.model import Cluster, Node
+    from khw.ssh.connection import Completed
     from khw.verify.context import Context
 
 PATHS = {

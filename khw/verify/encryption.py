@@ -6,8 +6,8 @@ import json
 from base64 import b64decode
 from typing import TYPE_CHECKING
 
-from khw.connection import RemoteCommand
 from khw.errors import KhwError
+from khw.ssh.connection import RemoteCommand
 from khw.verify.api_server import ADMIN
 from khw.verify.check import Finding, last_line
 from khw.verify.etcd import etcdctl, said
@@ -15,7 +15,7 @@ from khw.verify.etcd import etcdctl, said
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from khw.connection import Agent
+    from khw.ssh.connection import Agent
     from khw.verify.bench import Bench
     from khw.verify.context import Context
 

@@ -6,14 +6,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from khw.artifacts import lock
-from khw.connection import RemoteCommand
+from khw.ssh.connection import RemoteCommand
 from khw.verify.check import Finding, last_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from khw.cluster import Node
-    from khw.connection import Completed
+    from khw.cluster.model import Node
+    from khw.ssh.connection import Completed
     from khw.verify.context import Context
 
 CA = "--cacert=/etc/etcd/ca.pem"

@@ -5,18 +5,18 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from khw.connection import RemoteCommand
-from khw.difference import of_text
-from khw.resources import File, Unit
+from khw.converge.difference import of_text
+from khw.converge.resources import File, Unit
 from khw.secret import Secret
+from khw.ssh.connection import RemoteCommand
 from khw.verify.certificates import is_certificate
 from khw.verify.check import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from khw.cluster import Node
-    from khw.connection import Completed
+    from khw.cluster.model import Node
+    from khw.ssh.connection import Completed
     from khw.verify.context import Context
 
 MARK = "== "
@@ -25,7 +25,7 @@ SHOWN = 12  # lines of a difference
 
 def wanted(node: Node, context: Context) -> dict[str, str]:
     """Return the text of every file and unit file of this node that is no secret and no certificate, by path."""
-    from khw.phases import PHASES
+    from khw.engine.phases import PHASES
 
     texts: dict[str, str] = {}
     for phase in PHASES:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.connection import RemoteCommand
+from khw.ssh.connection import RemoteCommand
 from khw.verify.check import Finding, last_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from khw.cluster import Node
-    from khw.connection import Completed
+    from khw.cluster.model import Node
+    from khw.ssh.connection import Completed
     from khw.verify.context import Context
 
 EXPECTED = "packets of pods are forwarded"

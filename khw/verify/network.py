@@ -15,7 +15,7 @@ from khw.verify.check import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from khw.cluster import Node
+    from khw.cluster.model import Node
     from khw.inventory.provider import Route
     from khw.verify.bench import Bench, Pod
     from khw.verify.context import Context

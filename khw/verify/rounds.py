@@ -16,7 +16,7 @@ from khw.verify.bench import bench
 from khw.verify.check import ClusterCheck, Finding, NodeCheck, PodCheck
 
 if TYPE_CHECKING:
-    from khw.cluster import Node
+    from khw.cluster.model import Node
     from khw.verify.check import Check
     from khw.verify.context import Context
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.cluster import Role
-from khw.connection import RemoteCommand
-from khw.resources import Unit
+from khw.cluster.model import Role
+from khw.converge.resources import Unit
+from khw.ssh.connection import RemoteCommand
 from khw.tasks import control_plane, etcd, workers
 from khw.verify.check import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from khw.cluster import Node
-    from khw.connection import Completed
+    from khw.cluster.model import Node
+    from khw.ssh.connection import Completed
     from khw.verify.context import Context
 
 PROPERTIES = "Id,LoadState,ActiveState,SubState,UnitFileState,Result,NRestarts"

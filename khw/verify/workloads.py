@@ -16,7 +16,7 @@ from khw.verify.check import Finding
 from khw.verify.network import AT_ONCE, fetch
 
 if TYPE_CHECKING:
-    from khw.cluster import Node
+    from khw.cluster.model import Node
     from khw.verify.bench import Bench, Pod
     from khw.verify.context import Context
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 from commandline import KHW
 
-from khw.connection import RemoteCommand, open_agent
+from khw.ssh.connection import RemoteCommand, open_agent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from commandline import Khw
 
-    from khw.client import Agent
+    from khw.ssh.client import Agent
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 

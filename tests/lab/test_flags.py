@@ -9,11 +9,11 @@ import pytest
 from fakes import cluster
 
 from khw.artifacts.store import Store
-from khw.cluster import Spec
+from khw.cluster.model import Spec
+from khw.converge.resources import File, Unit, Wait
+from khw.engine.phases import PHASES
 from khw.errors import FlagError
 from khw.flags.check import FlagCheck
-from khw.phases import PHASES
-from khw.resources import File, Unit, Wait
 from khw.secret import Secret
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from khw.artifacts.store import Artifact
-    from khw.phases import Phase
-    from khw.resources import Resource
+    from khw.converge.resources import Resource
+    from khw.engine.phases import Phase
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 

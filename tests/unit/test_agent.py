@@ -12,12 +12,12 @@ import pytest
 from localnode import ME, LocalNode, LocalProcess
 
 import khw.agent
-import khw.client
+import khw.ssh.client
 from khw.agent import bundle
 from khw.agent import node as node_side
-from khw.changes import Action
-from khw.client import Agent, RemoteCommand
+from khw.converge.changes import Action
 from khw.errors import StepError, UnreachableError
+from khw.ssh.client import Agent, RemoteCommand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,7 +134,7 @@ def test_two_agents_never_act_at_once(node: LocalNode) -> None:
 
 
 def test_a_busy_node_gives_signs_of_life(node: LocalNode, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(khw.client, "SILENCE", 3.5)
+    monkeypatch.setattr(khw.ssh.client, "SILENCE", 3.5)
     with node.agent() as agent:
         (slept,) = agent.run(RemoteCommand(("sleep", "4")))
     assert slept.code == 0

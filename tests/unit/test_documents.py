@@ -16,9 +16,9 @@ from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
 from from_code.errors import exit_codes
-from khw.cli import main
-from khw.clusterfile import load
-from khw.clusterschema import schema
+from khw.cli.main import main
+from khw.cluster.file import load
+from khw.cluster.schema import schema
 
 BLOCKS = [block for page in pages() for block in blocks(page)]
 LANGUAGES = {"sh", "console", "text", "yaml", "python", "diff", "json", "ini", "mermaid", "{toctree}", "{include}"}

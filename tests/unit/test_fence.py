@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from localnode import LocalNode, LocalProcess
 
-from khw.client import Agent, RemoteCommand
 from khw.errors import StepError, UnreachableError
+from khw.ssh.client import Agent, RemoteCommand
 
 if TYPE_CHECKING:
     from collections.abc import Callable

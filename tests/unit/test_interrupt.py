@@ -24,7 +24,7 @@ from nornir.core import Nornir
 from nornir.core.inventory import Defaults, Groups, Host, Hosts, Inventory
 from nornir.core.task import Result
 from khw import interrupt
-from khw.runner import LaneRunner
+from khw.engine.runner import LaneRunner
 
 STEP = float(sys.argv[1])
 HOSTS = sys.argv[2].split(",")

@@ -13,25 +13,25 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from fakes import cluster
 
-from khw import operator
 from khw.agent import paths
 from khw.agent.node import Node as AgentNode
 from khw.agent.node import Places
 from khw.certs.pki import load_or_issue
-from khw.changes import Action, Change
-from khw.compare import content_bytes, spec
+from khw.cluster.workspace import Workspace
+from khw.converge.changes import Action, Change
+from khw.converge.compare import content_bytes, spec
+from khw.converge.resources import Command, File, Unit
+from khw.engine import operator
+from khw.engine.operator import Run
 from khw.errors import PkiError
 from khw.files import write_private
-from khw.operator import Run
-from khw.resources import Command, File, Unit
 from khw.tasks import certificates, control_plane, encryption, etcd, kubeconfigs, workers
-from khw.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from khw.certs.pki import Pki
-    from khw.resources import Resource
+    from khw.converge.resources import Resource
 
 CLUSTER = cluster()
 TASKS = (

@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from emulated import PROJECT, served
 from fakes import FakeBackend
 
-from khw import phases as table
-from khw.cli import main
-from khw.cluster import Role
-from khw.runlock import hold
+from khw.cli.main import main
+from khw.cluster.model import Role
+from khw.engine import phases as table
+from khw.engine.lock import hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

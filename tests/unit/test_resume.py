@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from khw.cluster import Gcp, Spec
+from khw.cluster.model import Gcp, Spec
+from khw.engine.events import PhaseEnded, RunEnded, RunStarted
+from khw.engine.phases import select
+from khw.engine.report import Outcome, PhaseResult
 from khw.errors import UsageError
-from khw.events import PhaseEnded, RunEnded, RunStarted
-from khw.journal import Journal
-from khw.phases import select
-from khw.report import Outcome, PhaseResult
+from khw.history.journal import Journal
 from khw.session import Session, plan_for, plan_to_resume
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from khw.engine import Plan
+    from khw.engine.engine import Plan
 
 LANE = ("certificates", "runtime", "workers")
 

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from khw.resources import File
+from khw.converge.resources import File
 from khw.secret import Secret
 
 

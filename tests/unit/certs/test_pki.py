@@ -22,8 +22,8 @@ from fakes import cluster
 from khw.certs.authority import issue
 from khw.certs.identities import AUTHORITIES, Usage, identities
 from khw.certs.pki import Pki, load_or_issue
-from khw.changes import Action
-from khw.cluster import NOT_KNOWN_YET
+from khw.cluster.model import NOT_KNOWN_YET
+from khw.converge.changes import Action
 from khw.errors import PkiError
 
 if TYPE_CHECKING:

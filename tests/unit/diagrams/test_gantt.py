@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from khw.diagrams.gantt import WIDE, gantt
-from khw.timeline import Bar, Timeline, Waiting
+from khw.history.timeline import Bar, Timeline, Waiting
 
 WAIT = Waiting(began=2.0, ended=20.0, reason="etcd", awaited="etcd", holders=("controller-0",))
 RUN = Timeline(

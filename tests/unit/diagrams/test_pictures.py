@@ -12,15 +12,15 @@ import pytest
 from observations import observed
 
 from khw import diagrams
+from khw.cluster.edges import edges
 from khw.diagrams import components, network, tls
 from khw.diagrams.layout import places
 from khw.diagrams.picture import Kind, Line
-from khw.edges import edges
 
 if TYPE_CHECKING:
+    from khw.cluster.observed import Observed
     from khw.diagrams import Name
     from khw.diagrams.layout import Rect
-    from khw.observed import Observed
 
 MODULES = {"network": network, "components": components, "tls": tls}
 SIZES = [observed(), observed(workers=0), observed(workers=1), observed(workers=11)]

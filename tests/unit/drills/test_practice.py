@@ -13,15 +13,15 @@ import pytest
 from fakes import FakeAgent, cluster
 
 from khw.checks import CheckResult, Status
-from khw.client import Completed
-from khw.cluster import Gcp, Pool, Spec, Static
+from khw.cluster.model import Gcp, Pool, Spec, Static
+from khw.cluster.workspace import Workspace
 from khw.drills import practice, way_back
 from khw.drills.practice import Practice, in_lab, lacks, require_lab
 from khw.drills.state import Stage, State, load, save
 from khw.drills.table import DRILLS, drill
+from khw.engine.lock import hold
 from khw.errors import KhwError, LockedError, StepError, UsageError
-from khw.runlock import hold
-from khw.workspace import Workspace
+from khw.ssh.client import Completed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -264,7 +264,7 @@ def test_a_state_of_another_drill_is_not_overruled(session: FakeSession) -> None
 def test_a_hint_waits_for_nothing_slow() -> None:
     code = (
         "import sys\n"
-        "import khw.cli_drill, khw.session, khw.drills.practice\n"
+        "import khw.cli.drill, khw.session, khw.drills.practice\n"
         "slow = {'netmiko', 'paramiko', 'nornir', 'google.cloud.compute_v1', 'rich'} & set(sys.modules)\n"
         "assert not slow, slow\n"
     )

@@ -10,8 +10,8 @@ import click
 import pytest
 from fakes import cluster
 
-from khw.cli import main
-from khw.cluster import Gcp, Spec
+from khw.cli.main import main
+from khw.cluster.model import Gcp, Spec
 from khw.drills.drill import Drill, values_of
 from khw.drills.page import STANDARD
 from khw.drills.table import DRILLS, drill

@@ -9,7 +9,7 @@ import pytest
 from fakes import cluster
 
 from khw.artifacts.store import Store
-from khw.cluster import Gcp, Spec
+from khw.cluster.model import Gcp, Spec
 from khw.explain.guide import Guide
 from khw.inventory.gcp_clients import Api
 

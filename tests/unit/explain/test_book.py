@@ -14,13 +14,13 @@ from fakes import cluster
 from ruamel.yaml import YAML
 
 from khw.certs.identities import AUTHORITIES, identities
-from khw.cluster import Proxy, Spec
+from khw.cluster.model import Proxy, Spec
+from khw.converge.resources import Absent, Binary, Directory, File, Manifest, Unit
+from khw.engine.phases import PHASES
 from khw.explain import book
 from khw.explain.book import Entry
 from khw.flags.rendered import Rendered, render, specimens
 from khw.flags.unitfile import commands, flag_names
-from khw.phases import PHASES
-from khw.resources import Absent, Binary, Directory, File, Manifest, Unit
 
 CLUSTER = cluster(Spec(proxy=Proxy(mode="nftables")))
 CONFIGURED = {

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from khw.certs.pki import load_or_issue
-from khw.changes import Action
+from khw.converge.changes import Action
+from khw.engine.phases import PHASES, select
+from khw.engine.report import OPERATOR
 from khw.errors import UsageError
 from khw.explain import operator_shell
 from khw.explain.export import markdown
 from khw.inventory import gcp_balancer, gcp_compute, gcp_routes
-from khw.phases import PHASES, select
-from khw.report import OPERATOR
 
 if TYPE_CHECKING:
     from khw.explain.guide import Guide

@@ -8,17 +8,29 @@ from typing import TYPE_CHECKING
 import pytest
 from fakes import cluster
 
+from khw.converge.resources import (
+    Absent,
+    Binary,
+    Command,
+    Directory,
+    File,
+    Image,
+    Manifest,
+    Package,
+    Require,
+    Unit,
+    Wait,
+)
+from khw.engine.phases import PHASES
 from khw.explain import symbols
 from khw.explain.shell import FUNCTIONS, Needed, heredoc, lines, script
 from khw.flags.rendered import FACTS
-from khw.phases import PHASES
-from khw.resources import Absent, Binary, Command, Directory, File, Image, Manifest, Package, Require, Unit, Wait
 from khw.secret import Secret
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from khw.resources import Resource
+    from khw.converge.resources import Resource
 
 CLUSTER = cluster()
 

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from fakes import cluster
 
-from khw.cluster import Role, Spec
+from khw.cluster.model import Role, Spec
+from khw.converge.resources import Binary, File, Unit
+from khw.engine.phases import Phase
 from khw.flags.check import FlagCheck
-from khw.phases import Phase
-from khw.resources import Binary, File, Unit
 from khw.tasks.units import render
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from khw.changes import Change
+    from khw.converge.changes import Change
 
 SERVER = """\
 #!/bin/sh

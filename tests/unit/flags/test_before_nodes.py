@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from fakes import cluster
 
-from khw import operator
-from khw.changes import Action, Change
-from khw.cluster import Role, Spec
-from khw.engine import Engine, Plan
+from khw.cluster.model import Role, Spec
+from khw.cluster.workspace import Workspace
+from khw.converge.changes import Action, Change
+from khw.engine import operator
+from khw.engine.engine import Engine, Plan
+from khw.engine.operator import Run
+from khw.engine.phases import Phase
+from khw.engine.report import OPERATOR
 from khw.errors import FlagError
-from khw.operator import Run
-from khw.phases import Phase
-from khw.report import OPERATOR
-from khw.workspace import Workspace
 
 if TYPE_CHECKING:
     from pathlib import Path

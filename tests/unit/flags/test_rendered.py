@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from fakes import cluster
 
-from khw.cluster import Spec
+from khw.cluster.model import Spec
+from khw.engine.phases import PHASES
 from khw.flags import trial
 from khw.flags.fields import readers
 from khw.flags.rendered import Rendered, planned, render, specimens
-from khw.phases import PHASES
 from khw.tasks.containerd import CONFIG as CONTAINERD_CONFIG
 
 HAVE_NO_FIELDS = ("/etc/modules-load.d/", "/etc/sysctl.d/")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from fakes import cluster
 
-from khw.cluster import Facts, Spec
+from khw.cluster.model import Facts, Spec
+from khw.converge.resources import File
 from khw.flags import trial
 from khw.flags.asking import Answer
 from khw.flags.rendered import Program, Rendered
-from khw.resources import File
 
 if TYPE_CHECKING:
     from khw.flags.trial import Verdict

@@ -11,7 +11,7 @@ import pytest
 from google.cloud import compute_v1
 
 from khw.checks import Status
-from khw.cluster import NOT_KNOWN_YET, Gcp, Network, Pool
+from khw.cluster.model import NOT_KNOWN_YET, Gcp, Network, Pool
 from khw.errors import DiffersError, OperationError, ProviderError
 from khw.inventory.gcp_kinds import FIREWALL, GROUP, INSTANCE, NETWORK, ROUTE
 from khw.inventory.gcp_operations import finish
@@ -20,7 +20,7 @@ from khw.lab.backend import MachineState
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from khw.changes import Change
+    from khw.converge.changes import Change
     from khw.inventory.gcp_kinds import Kind
 
     from .conftest import Lab

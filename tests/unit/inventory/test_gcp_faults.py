@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from khw.cluster import Timeouts
+from khw.cluster.model import Timeouts
 from khw.errors import OperationError, ProviderError
 from khw.inventory import gcp_patience
 from khw.inventory.gcp_operations import finish

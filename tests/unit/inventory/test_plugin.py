@@ -10,13 +10,13 @@ import pytest
 from nornir import InitNornir
 from nornir.core.filter import F
 
-from khw.cluster import Cluster, Node, Role, Spec
-from khw.clusterfile import load, template
-from khw.connection import KhwConnection
+from khw.cluster.file import load, template
+from khw.cluster.model import Cluster, Node, Role, Spec
+from khw.cluster.workspace import Workspace
 from khw.errors import UnreachableError
 from khw.inventory import provider_for
 from khw.inventory.plugin import inventory_of, known_hosts
-from khw.workspace import Workspace
+from khw.ssh.connection import KhwConnection
 
 if TYPE_CHECKING:
     from pathlib import Path

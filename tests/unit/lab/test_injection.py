@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from emulated import PROJECT
 from google.api_core import exceptions as refusals
 
-from khw.cli import main
+from khw.cli.main import main
 from khw.lab import injection
 from khw.lab.api.faults import SORTS
 

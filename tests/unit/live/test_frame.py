@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from khw.changes import Action, Change
-from khw.cluster import Role
-from khw.errors import StepError
-from khw.events import (
+from khw.cluster.model import Role
+from khw.converge.changes import Action, Change
+from khw.engine.events import (
     BytesTaken,
     PhaseEnded,
     PhaseStarted,
@@ -20,13 +19,14 @@ from khw.events import (
     ResourceStarted,
     RunStarted,
 )
+from khw.engine.phases import PHASES
+from khw.engine.report import OPERATOR, Outcome, PhaseResult
+from khw.errors import StepError
 from khw.live.frame import Size, frame, together
 from khw.live.model import Model
-from khw.phases import PHASES
-from khw.report import OPERATOR, Outcome, PhaseResult
 
 if TYPE_CHECKING:
-    from khw.events import Event
+    from khw.engine.events import Event
 
 NAMES = ["pre", "too", "vm", "crt", "kub", "enc", "etc", "lb", "con", "rba", "run", "wkr", "ctl", "rou", "dns", "smo"]
 CONTROLLERS = tuple(f"controller-{n}" for n in range(3))

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from khw.changes import Action, Change
-from khw.errors import StepError
-from khw.events import (
+from khw.converge.changes import Action, Change
+from khw.engine.events import (
     BytesTaken,
     Event,
     GateOpened,
@@ -15,8 +14,9 @@ from khw.events import (
     ResourceStarted,
     RunStarted,
 )
+from khw.engine.report import OPERATOR, Outcome, PhaseResult
+from khw.errors import StepError
 from khw.live.model import Model, Now
-from khw.report import OPERATOR, Outcome, PhaseResult
 
 LANES = {OPERATOR: ("tools",), "controller-0": ("etcd",), "controller-1": ("etcd",), "worker-0": ("workers",)}
 START = RunStarted("1", tuple(LANES), ("tools", "etcd", "workers"), LANES)

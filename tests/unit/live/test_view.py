@@ -9,14 +9,14 @@ import pytest
 from rich.console import Console
 
 from khw import interrupt, live
+from khw.engine.events import Notice, PhaseStarted, RunEnded, RunStarted
+from khw.engine.report import OPERATOR
 from khw.errors import UsageError
-from khw.events import Notice, PhaseStarted, RunEnded, RunStarted
 from khw.live.view import LiveView
-from khw.render import ProgressLines
-from khw.report import OPERATOR
+from khw.output.render import ProgressLines
 
 if TYPE_CHECKING:
-    from khw.events import Event
+    from khw.engine.events import Event
 
 START = RunStarted("1", (OPERATOR,), ("tools",), {OPERATOR: ("tools",)})
 END = RunEnded("1", 0, 1.0)

@@ -15,9 +15,9 @@ from observations import AT, observed
 from khw.certs.pki import load_or_issue
 from khw.certs.survey import held
 from khw.checks import CheckResult, Status
+from khw.history.timeline import Bar, Made, Timeline
 from khw.pages.facts import Facts, changed_phases
 from khw.pages.report import report
-from khw.timeline import Bar, Made, Timeline
 from khw.verify.kept import Verified, keep, kept
 from khw.verify.verdict import Verdict
 

@@ -8,16 +8,16 @@ from fakes import cluster
 from ruamel.yaml import YAML
 
 from khw.certs.pki import Pki, load_or_issue
-from khw.cluster import Encryption, Spec
-from khw.resources import Binary, Directory, File, Manifest, Unit, Wait
+from khw.cluster.model import Encryption, Spec
+from khw.converge.resources import Binary, Directory, File, Manifest, Unit, Wait
 from khw.secret import Secret
 from khw.tasks import certificates, control_plane, encryption, etcd, kubeconfigs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from khw.cluster import Cluster, Node
-    from khw.resources import Resource
+    from khw.cluster.model import Cluster, Node
+    from khw.converge.resources import Resource
 
 CLUSTER = cluster()
 CONTROLLER = CLUSTER.node("controller-1")

@@ -6,8 +6,8 @@ from fakes import cluster
 from ruamel.yaml import YAML
 
 from khw.artifacts import lock
-from khw.cluster import Network, Spec
-from khw.resources import Manifest, Wait
+from khw.cluster.model import Network, Spec
+from khw.converge.resources import Manifest, Wait
 from khw.tasks import dns
 
 if TYPE_CHECKING:

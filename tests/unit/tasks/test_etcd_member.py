@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fakes import cluster
 
-from khw.resources import Command, Unit
+from khw.converge.resources import Command, Unit
 from khw.tasks import control_plane, etcd, etcd_member
 
 if TYPE_CHECKING:

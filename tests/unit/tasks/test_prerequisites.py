@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from fakes import cluster
 
-from khw.resources import Require
+from khw.converge.resources import Require
 from khw.tasks import prerequisites
 
 if TYPE_CHECKING:
     from khw.certs.pki import Pki
-    from khw.cluster import Node
+    from khw.cluster.model import Node
 
 CLUSTER = cluster()
 

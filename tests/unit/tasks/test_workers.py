@@ -11,16 +11,16 @@ from fakes import cluster
 from ruamel.yaml import YAML
 
 from khw.artifacts import lock
-from khw.cluster import Facts, Proxy, Spec
-from khw.resources import Binary, Command, File, Image, Unit, Wait
+from khw.cluster.model import Facts, Proxy, Spec
+from khw.converge.resources import Binary, Command, File, Image, Unit, Wait
 from khw.tasks import containerd, kube_proxy, kubelet, workers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from khw.certs.pki import Pki
-    from khw.cluster import Node
-    from khw.resources import Resource
+    from khw.cluster.model import Node
+    from khw.converge.resources import Resource
 
 CLUSTER = cluster()
 WORKER = CLUSTER.node("worker-1")

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from fakes import cluster
 
-from khw.changes import Action, Change
+from khw.converge.changes import Action, Change
 from khw.errors import DiffersError
 from khw.verify import Context
 from khw.verify.cloud import resources

@@ -11,9 +11,9 @@ import pytest
 from fakes import FakeAgent, FakeKubectl, cluster
 
 from khw.artifacts import lock
-from khw.client import Completed
 from khw.inventory.provider import Route
 from khw.kubectl import KubectlError
+from khw.ssh.client import Completed
 from khw.tasks.dns import corefile
 from khw.verify import Context, access, api_server, controllers, dns, encryption, network, nodes, workloads
 from khw.verify.bench import Bench, Pod

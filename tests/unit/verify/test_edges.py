@@ -17,7 +17,7 @@ from fakes import cluster
 
 from khw.certs.authority import Pair, issue, make_authority
 from khw.certs.identities import BOTH, CLIENT, Authority, Identity
-from khw.client import Completed
+from khw.ssh.client import Completed
 from khw.verify import Context, edges, handshake
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from khw.connection import Completed
+from khw.ssh.connection import Completed
 from khw.verify.etcd import judge_stranger
 
 REFUSED = "latest balancer error: connection error: desc = remote error: tls: certificate required"

@@ -11,9 +11,9 @@ import pytest
 from fakes import FakeKubectl, cluster
 
 from khw.certs.pki import Pki, load_or_issue
-from khw.client import Completed
-from khw.resources import File
+from khw.converge.resources import File
 from khw.secret import Secret
+from khw.ssh.client import Completed
 from khw.verify import (
     Context,
     api_server,

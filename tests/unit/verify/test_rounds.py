@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 from fakes import FakeAgent, FakeKubectl, cluster
 
 from khw.checks import Status
-from khw.client import RemoteCommand
 from khw.errors import UnreachableError
 from khw.kubectl import KubectlError
+from khw.ssh.client import RemoteCommand
 from khw.verify import Context, rounds
 from khw.verify.bench import NAMESPACE
 from khw.verify.check import NODES, WORKERS, ClusterCheck, Finding, NodeCheck, PodCheck
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from khw.checks import CheckResult
-    from khw.connection import Agent, Completed
+    from khw.ssh.connection import Agent, Completed
     from khw.verify.bench import Bench
     from khw.verify.check import Check
 

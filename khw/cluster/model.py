@@ -1,0 +1,320 @@
+"""
+What a cluster is: the cluster file as values (`Spec`), and a cluster whose machines are known (`Cluster`).
+
+`khw.cluster.file` reads khw.yaml into a `Spec`; a provider turns a `Spec` into a `Cluster` by discovery.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Role(StrEnum):
+    """What a machine is for; also the name of its Nornir group and of its network tag."""
+
+    CONTROLLER = "controller"
+    WORKER = "worker"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Network(_Part):
+    """Chapter 3's network and chapter 8's and 9's ranges."""
+
+    name: str = Field("kubernetes-the-hard-way", description="The VPC network's name.")
+    subnet: str = Field("kubernetes", description="The subnet's name.")
+    subnet_cidr: IPv4Network = Field(
+        IPv4Network("10.240.0.0/24"), description="The machines' own addresses. /29 or larger."
+    )
+    cluster_cidr: IPv4Network = Field(
+        IPv4Network("10.200.0.0/16"), description="The pods' addresses. Each worker gets a /24 of it."
+    )
+    service_cidr: IPv4Network = Field(
+        IPv4Network("10.32.0.0/24"),
+        description="The Services' addresses: the first is the API's, the tenth is DNS's. Between /12 and /28.",
+    )
+    source_ranges: tuple[IPv4Network, ...] = Field(
+        (IPv4Network("0.0.0.0/0"),), description="Who may reach SSH, the API and NodePorts from outside."
+    )
+    api_port: int = Field(6443, description="The port of the API, on the controllers and on the load balancer.")
+    node_ports: str = Field("30000-32767", description="The range of ports that NodePort Services get.")
+    dns_domain: str = Field("cluster.local", description="The domain of the cluster's own names.")
+
+    @property
+    def service_address(self) -> IPv4Address:
+        """The `kubernetes` Service's address: the first of the service CIDR."""
+        return self.service_cidr[1]
+
+    @property
+    def dns_address(self) -> IPv4Address:
+        """The `kube-dns` Service's address: the tenth of the service CIDR."""
+        return self.service_cidr[10]
+
+
+class Pool(_Part):
+    """The machines of one role. Addresses and names are counted up unless they are listed."""
+
+    count: int = Field(
+        3, ge=0, le=200, description="How many. Controllers are an odd number, because etcd needs a majority."
+    )
+    name: str = Field(description="What the names are counted up from: NAME-0, NAME-1, …")
+    names: tuple[str, ...] = Field((), description="The names, if they are not to be counted up.")
+    first_address: IPv4Address = Field(description="The first machine's address; the others count up from it.")
+    addresses: tuple[IPv4Address, ...] = Field((), description="The addresses, if they are not to be counted up.")
+    machine_type: str = Field("e2-standard-2", description="The machine type, as Google Cloud names it.")
+    disk_gb: int = Field(200, ge=10, description="The size of the boot disk, in GB.")
+    image: str = Field(
+        "projects/debian-cloud/global/images/family/debian-12",
+        description="The image, or the family whose newest image is taken.",
+    )
+
+
+class Gcp(_Part):
+    """A GCP project. `endpoint` and `credentials: anonymous` point it at the lab."""
+
+    project: str = Field(description="The project's id.")
+    region: str = Field("us-west1", description="Where the network and the API's address are.")
+    zone: str = Field("us-west1-c", description="Where the machines are: a zone of the region.")
+    endpoint: str | None = Field(None, description="The API's URL, if it is not Google's own: the lab's.")
+    credentials: Literal["default", "anonymous"] = Field(
+        "default",
+        description="`default`: the application default credentials (`gcloud auth application-default login`);"
+        " `anonymous`: none, for the lab.",
+    )
+
+
+class StaticNode(_Part):
+    """A machine of the user's own."""
+
+    name: str = Field(description="Its host name.")
+    role: Role = Field(description="What it is for: controller or worker.")
+    address: IPv4Address = Field(description="The address at which the other machines reach it.")
+    pod_cidr: IPv4Network | None = Field(
+        None, description="A worker's part of network.cluster_cidr, for its pods. Controllers have none."
+    )
+    host: str | None = Field(None, description="Where SSH reaches it, if not at its address.")
+    port: int = Field(22, description="Its SSH port.")
+    user: str | None = Field(None, description="Who logs in to it, if not ssh.user: a user with sudo, no password.")
+    host_keys: tuple[str, ...] = Field(
+        min_length=1,
+        description="Its SSH host keys, as in /etc/ssh/ssh_host_*_key.pub. No key is trusted on first use.",
+    )
+
+
+class Static(_Part):
+    """Machines of the user's own, and the address that the API is reached at."""
+
+    api_address: str = Field(
+        description="The address of a load balancer in front of the controllers' API port, without a port."
+    )
+    nodes: tuple[StaticNode, ...] = Field(description="The machines.")
+
+
+class Encryption(_Part):
+    """Chapter 6."""
+
+    provider: Literal["aescbc", "secretbox"] = Field(
+        "aescbc", description="How Secrets are encrypted in etcd. aescbc is the guide's."
+    )
+
+
+class Proxy(_Part):
+    """kube-proxy's mode, chapter 9."""
+
+    mode: Literal["iptables", "nftables"] = Field(
+        "iptables", description="What kube-proxy makes its rules with. iptables is the guide's."
+    )
+
+
+class Ssh(_Part):
+    """How khw logs in. The key is khw's own unless one is named."""
+
+    user: str = Field("khw", description="Who logs in. khw makes this user on machines that it makes.")
+    private_key: str | None = Field(
+        None, description="A private key's file, from the cluster file's folder, instead of the one that khw makes."
+    )
+
+
+class ArtifactSources(_Part):
+    """Where binaries and images come from, in order; and whether nodes pass them on to each other (khw.ssh.relay)."""
+
+    sources: tuple[Literal["cache", "mirror", "upstream", "build"], ...] = Field(
+        ("cache", "upstream", "build"), description="Where to look, in this order."
+    )
+    mirror: str | None = Field(
+        None, description="What `khw artifacts bundle` wrote: a directory, from the cluster file's folder, or a URL."
+    )
+    relay: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Whether nodes pass artifacts on to each other, so that each crosses your line once: `auto` where "
+        "they are 10 ms of round trip away or more.",
+    )
+
+
+class Timeouts(_Part):
+    """Limits in seconds: no connect, command, wait or cloud operation is without one."""
+
+    connect: float = Field(20.0, gt=0, description="An SSH login, tried again until then; the agent's first word.")
+    boot: float = Field(180.0, gt=0, description="A new machine, until it has published its SSH host keys.")
+    command: float = Field(120.0, gt=0, description="A command on a node, a service's start, a call of kubectl.")
+    install: float = Field(300.0, gt=0, description="A package or an image on a node.")
+    ready: float = Field(180.0, gt=0, description="A condition: etcd healthy, the API server ready, a worker Ready.")
+    cloud: float = Field(300.0, gt=0, description="An operation in the cloud.")
+
+
+class Spec(_Part):
+    """The cluster file."""
+
+    name: str = Field(
+        "kubernetes-the-hard-way",
+        pattern=r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$",
+        description="The cluster's name, and of its folder .khw/NAME: lower-case letters, digits and '-', 40 at most.",
+    )
+    provider: Literal["gcp", "static"] = Field(
+        "gcp", description="Where machines come from: a project of Google Cloud (or the lab's), or a list of your own."
+    )
+    gcp: Gcp | None = Field(None, description="The project, for provider gcp.")
+    static: Static | None = Field(None, description="Machines of your own, for provider static.")
+    network: Network = Field(
+        Network(), description="Chapters 3, 8 and 9: the network and its ranges. They must not overlap."
+    )
+    controllers: Pool = Field(
+        Pool(name="controller", first_address=IPv4Address("10.240.0.10")),
+        description="Chapter 3: the machines of the control plane (provider gcp).",
+    )
+    workers: Pool = Field(
+        Pool(name="worker", first_address=IPv4Address("10.240.0.20")),
+        description="Chapter 3: the machines that pods run on (provider gcp).",
+    )
+    encryption: Encryption = Field(Encryption(), description="Chapter 6: Secrets at rest.")
+    proxy: Proxy = Field(Proxy(), description="Chapter 9: kube-proxy.")
+    ssh: Ssh = Field(Ssh(), description="How khw logs in.")
+    artifacts: ArtifactSources = Field(ArtifactSources(), description="Where binaries and images come from.")
+    timeouts: Timeouts = Field(Timeouts(), description="Limits in seconds; nothing waits without one.")
+
+    @property
+    def planned(self) -> tuple[Planned, ...]:
+        """The machines that the file asks for, controllers first."""
+        if self.provider == "static" and self.static:
+            rows = sorted(self.static.nodes, key=lambda node: node.role)
+            return tuple(Planned(n.name, n.role, n.address, n.pod_cidr) for n in rows)
+        return (
+            *_planned(self.controllers, Role.CONTROLLER, None),
+            *_planned(self.workers, Role.WORKER, self.network),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A machine that the cluster file asks for."""
+
+    name: str
+    role: Role
+    address: IPv4Address
+    pod_cidr: IPv4Network | None
+
+
+def _planned(pool: Pool, role: Role, network: Network | None) -> Iterable[Planned]:
+    ranges = network.cluster_cidr.subnets(new_prefix=24) if network else None
+    for index in range(pool.count):
+        name = pool.names[index] if index < len(pool.names) else f"{pool.name}-{index}"
+        address = pool.addresses[index] if index < len(pool.addresses) else pool.first_address + index
+        yield Planned(name, role, address, next(ranges) if ranges else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the agent saw on a node when it started. The node is asked; nothing is assumed of where it runs."""
+
+    architecture: str = "amd64"  # GOARCH
+    distribution: str = "debian"
+    release: str = "12"
+    kernel: str = ""
+    cgroup: int = 2  # 1 or 2
+    can_lower_oom_score: bool = True  # CAP_SYS_RESOURCE is there
+    can_set_conntrack: bool = True  # net.netfilter.nf_conntrack_max can be written
+    zstd: bool = False  # the zstd command is there
+    clock: float = 0.0  # seconds since the epoch, when the agent answered
+    swap: bool = False
+    container: bool = False  # a container of systemd's kind: swap and modules are its host's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A machine that exists: what a provider discovered, and what its agent saw (`facts`)."""
+
+    name: str
+    role: Role
+    internal_ip: str
+    external_ip: str | None = None
+    pod_cidr: str | None = None
+    zone: str = ""
+    ssh_host: str = ""
+    ssh_port: int = 22
+    ssh_user: str = "khw"
+    host_keys: tuple[str, ...] = ()  # "ssh-ed25519 AAAA…"
+    unreachable: str = ""  # why there is no use in connecting: "its instance is TERMINATED"
+    exists: bool = True  # False: the cluster file asks for it, and it is not made yet
+    facts: Facts = Facts()
+
+    def with_facts(self, facts: Facts) -> Node:
+        """Return this node with what its agent saw."""
+        return replace(self, facts=facts)
+
+
+NOT_KNOWN_YET = "known-once-it-is-made"
+"""Stands in a plan for the API's address, as long as nothing has one."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster whose machines are known: what tasks, certificates and checks are functions of."""
+
+    spec: Spec
+    nodes: tuple[Node, ...]
+    api_address: str  # the load balancer's external address, without a port
+    may_bootstrap: bool = False  # its etcd was never whole: members may start a cluster, and not only join one
+
+    @cached_property
+    def controllers(self) -> tuple[Node, ...]:
+        """The controllers, by name."""
+        return tuple(n for n in self.nodes if n.role is Role.CONTROLLER)
+
+    @cached_property
+    def workers(self) -> tuple[Node, ...]:
+        """The workers, by name."""
+        return tuple(n for n in self.nodes if n.role is Role.WORKER)
+
+    @property
+    def name(self) -> str:
+        """The cluster's name, from its file."""
+        return self.spec.name
+
+    @property
+    def network(self) -> Network:
+        """The cluster's ranges, from its file."""
+        return self.spec.network
+
+    @property
+    def api_url(self) -> str:
+        """Where everything outside the control plane reaches the API."""
+        return f"https://{self.api_address}:{self.network.api_port}"
+
+    def node(self, name: str) -> Node:
+        """Return the node of this name."""
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}

@@ -1,0 +1,239 @@
+"""
+What a cluster file may say, beyond its form: pure rules over a `Spec`, each with the key that it is about.
+
+A rule yields `(place, sentence)`; `khw.cluster.file` turns the place into a line.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeAlias
+
+from khw.cluster.model import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from ipaddress import IPv4Address, IPv4Network
+
+    from khw.cluster.model import Pool, Spec
+
+Finding: TypeAlias = tuple[tuple[int | str, ...], str]
+
+NAME = re.compile(r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")
+LARGEST_SERVICE_PREFIX = 12  # the API server refuses a service range with more than 20 bits of addresses
+SMALLEST_SERVICE_PREFIX = 28  # kube-dns has the tenth address
+POD_PREFIX = 24  # each worker's pod CIDR
+
+
+def findings(spec: Spec) -> Iterator[Finding]:
+    """Yield everything that cannot be, in the order of the file's sections."""
+    yield from _sections(spec)
+    yield from _ranges(spec)
+    rules = (_static_nodes,) if spec.provider == "static" else (_counts, _pod_ranges, _machines)
+    for rule in rules:
+        yield from rule(spec)
+    yield from _artifacts(spec)
+
+
+def _sections(spec: Spec) -> Iterator[Finding]:
+    if spec.provider == "gcp" and spec.gcp is None:
+        yield ("provider",), "provider is gcp, and there is no section 'gcp' with a 'project'"
+    if spec.provider == "static" and spec.static is None:
+        yield (
+            ("provider",),
+            "provider is static, and there is no section 'static' with 'api_address' and 'nodes'",
+        )
+    if spec.provider == "gcp" and spec.gcp and not spec.gcp.zone.startswith(f"{spec.gcp.region}-"):
+        yield ("gcp", "zone"), f"zone {spec.gcp.zone} is not in region {spec.gcp.region}"
+
+
+def _ranges(spec: Spec) -> Iterator[Finding]:
+    network = spec.network
+    ranges: list[tuple[str, IPv4Network]] = [
+        ("cluster_cidr", network.cluster_cidr),
+        ("service_cidr", network.service_cidr),
+    ]
+    if spec.provider == "gcp":
+        ranges.insert(0, ("subnet_cidr", network.subnet_cidr))
+        if network.subnet_cidr.prefixlen > 29:
+            yield (
+                ("network", "subnet_cidr"),
+                f"subnet {network.subnet_cidr} is too small: GCP takes /29 or larger",
+            )
+    for index, (key, value) in enumerate(ranges):
+        for other, taken in ranges[:index]:
+            if value.overlaps(taken):
+                yield ("network", key), f"{key} {value} overlaps {other} {taken}"
+    prefix = network.service_cidr.prefixlen
+    if not LARGEST_SERVICE_PREFIX <= prefix <= SMALLEST_SERVICE_PREFIX:
+        yield (
+            ("network", "service_cidr"),
+            f"service_cidr {network.service_cidr} must be between /12 (the API server's limit) and /28"
+            " (kube-dns has the tenth address)",
+        )
+    if not 0 < network.api_port < 65536 or network.api_port == 22:
+        yield ("network", "api_port"), f"api_port {network.api_port} cannot be used"
+    low, _, high = network.node_ports.partition("-")
+    if not (low.isdigit() and high.isdigit() and 0 < int(low) <= int(high) < 65536):
+        yield (
+            ("network", "node_ports"),
+            f"node_ports {network.node_ports!r} is not a range such as 30000-32767",
+        )
+    if not network.source_ranges:
+        yield ("network", "source_ranges"), "source_ranges is empty: nobody could log in"
+
+
+def _counts(spec: Spec) -> Iterator[Finding]:
+    for key, pool in (("controllers", spec.controllers), ("workers", spec.workers)):
+        for listed in ("names", "addresses"):
+            rows = getattr(pool, listed)
+            if len(rows) > pool.count:
+                yield (
+                    (key, listed),
+                    f"{len(rows)} {listed} for {pool.count} {key}: set count, or leave it out",
+                )
+    yield from _odd_controllers(spec.controllers.count, ("controllers", "count"))
+    if spec.workers.count == 0:
+        yield ("workers", "count"), "0 workers: DNS and the smoke test (chapters 12 and 13) need at least one"
+
+
+def _odd_controllers(count: int, place: tuple[int | str, ...]) -> Iterator[Finding]:
+    if count == 0:
+        yield place, "0 controllers: there must be at least one (three survive the loss of one)"
+    elif count % 2 == 0:
+        yield (
+            place,
+            f"{count} controllers: etcd needs an odd number; {count} survive no more losses than {count - 1},"
+            f" so make it {count - 1} or {count + 1}",
+        )
+
+
+def _pod_ranges(spec: Spec) -> Iterator[Finding]:
+    room = _pod_cidrs(spec.network.cluster_cidr)
+    if room < spec.workers.count:
+        yield (
+            ("network", "cluster_cidr"),
+            f"cluster_cidr {spec.network.cluster_cidr} is too small: it holds {room} pod ranges (/24) "
+            f"for {spec.workers.count} workers",
+        )
+
+
+def _pod_cidrs(cluster_cidr: IPv4Network) -> int:
+    return 0 if cluster_cidr.prefixlen > POD_PREFIX else 2 ** (POD_PREFIX - cluster_cidr.prefixlen)
+
+
+def _machines(spec: Spec) -> Iterator[Finding]:
+    """Names and addresses of the machines that GCP is asked for."""
+    subnet = spec.network.subnet_cidr
+    reserved = (
+        {
+            subnet[0]: "the network's own address",
+            subnet[1]: "the gateway's",
+            subnet[-2]: "reserved by GCP (the second-last)",
+            subnet[-1]: "the broadcast address",
+        }
+        if subnet.num_addresses >= 4
+        else {}
+    )
+    names: dict[str, str] = {}
+    addresses: dict[IPv4Address, str] = {}
+    told: set[tuple[int | str, ...]] = set()
+    for key, pool in (("controllers", spec.controllers), ("workers", spec.workers)):
+        for index, (name, address) in enumerate(_listed(pool)):
+            named = (key, "names", index) if index < len(pool.names) else (key, "name")
+            placed = (key, "addresses", index) if index < len(pool.addresses) else (key, "first_address")
+            yield from _name(name, named, names)
+            yield from _unique_address(name, address, placed, addresses)
+            if placed in told:
+                continue  # one address of a row that is counted up says it all
+            if address not in subnet:
+                told.add(placed)
+                yield placed, f"address {address} of {name} is outside the subnet {subnet}"
+            elif address in reserved:
+                yield placed, f"address {address} of {name} is {reserved[address]} in subnet {subnet}"
+
+
+def _listed(pool: Pool) -> Iterable[tuple[str, IPv4Address]]:
+    for index in range(pool.count):
+        name = pool.names[index] if index < len(pool.names) else f"{pool.name}-{index}"
+        yield name, pool.addresses[index] if index < len(pool.addresses) else pool.first_address + index
+
+
+def _name(name: str, place: tuple[int | str, ...], taken: dict[str, str]) -> Iterator[Finding]:
+    if not NAME.match(name):
+        yield (
+            place,
+            f"{name!r} is no host name: lower-case letters, digits and '-', a letter first, 63 at most",
+        )
+    if name in taken:
+        yield place, f"two machines are named {name}"
+    taken[name] = name
+
+
+def _unique_address(
+    name: str, address: IPv4Address, place: tuple[int | str, ...], taken: dict[IPv4Address, str]
+) -> Iterator[Finding]:
+    if address in taken:
+        yield place, f"{name} and {taken[address]} have the same address {address}"
+    taken.setdefault(address, name)
+
+
+def _static_nodes(spec: Spec) -> Iterator[Finding]:
+    """The rules for the user's own machines."""
+    if not spec.static:
+        return
+    names: dict[str, str] = {}
+    addresses: dict[IPv4Address, str] = {}
+    pods: dict[IPv4Network, str] = {}
+    for index, node in enumerate(spec.static.nodes):
+        place = ("static", "nodes", index)
+        yield from _name(node.name, (*place, "name"), names)
+        yield from _unique_address(node.name, node.address, (*place, "address"), addresses)
+        for key in ("cluster_cidr", "service_cidr"):
+            if node.address in getattr(spec.network, key):
+                yield (*place, "address"), f"address {node.address} of {node.name} is inside {key}"
+        if node.role is Role.WORKER:
+            yield from _static_pod_cidr(spec, node.name, node.pod_cidr, (*place, "pod_cidr"), pods)
+        yield from _host_keys(node.name, node.host_keys, (*place, "host_keys"))
+    roles = [node.role for node in spec.static.nodes]
+    yield from _odd_controllers(roles.count(Role.CONTROLLER), ("static", "nodes"))
+    if Role.WORKER not in roles:
+        yield ("static", "nodes"), "0 workers: DNS and the smoke test (chapters 12 and 13) need at least one"
+
+
+def _static_pod_cidr(
+    spec: Spec,
+    name: str,
+    pod_cidr: IPv4Network | None,
+    place: tuple[int | str, ...],
+    taken: dict[IPv4Network, str],
+) -> Iterator[Finding]:
+    if pod_cidr is None:
+        yield place, f"worker {name} has no pod_cidr (a part of cluster_cidr {spec.network.cluster_cidr})"
+        return
+    if not pod_cidr.subnet_of(spec.network.cluster_cidr):
+        yield place, f"pod_cidr {pod_cidr} of {name} is outside cluster_cidr {spec.network.cluster_cidr}"
+    for other in _overlapping(pod_cidr, taken):
+        yield place, f"pod_cidr {pod_cidr} of {name} overlaps {other} of {taken[other]}"
+    taken[pod_cidr] = name
+
+
+def _overlapping(wanted: IPv4Network, taken: dict[IPv4Network, str]) -> list[IPv4Network]:
+    """Return those that overlap; ranges of one size do only if they are the same, which is quickly seen."""
+    if all(other.prefixlen == wanted.prefixlen for other in taken):
+        return [wanted] if wanted in taken else []
+    return [other for other in taken if wanted.overlaps(other)]
+
+
+def _host_keys(name: str, keys: tuple[str, ...], place: tuple[int | str, ...]) -> Iterator[Finding]:
+    for index, key in enumerate(keys):
+        if not re.match(r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]+=*( .*)?$", key):
+            yield (
+                (*place, index),
+                f"host key of {name} is not of the form 'ssh-ed25519 AAAA…' (as in /etc/ssh/ssh_host_*.pub)",
+            )
+
+
+def _artifacts(spec: Spec) -> Iterator[Finding]:
+    if "mirror" in spec.artifacts.sources and not spec.artifacts.mirror:
+        yield ("artifacts", "sources"), "sources has 'mirror', and 'artifacts.mirror' names none"

@@ -1,0 +1,1 @@
+"""What a task asks for on a node, and how the node is brought there: probe, compare, act."""

@@ -1,0 +1,1 @@
+"""A run: phases × hosts, with gates between them, as one Nornir run."""

@@ -1,0 +1,1 @@
+"""What past runs left behind: journals, and what is read from them."""

@@ -1,0 +1,134 @@
+"""
+Logins that begin before the cloud has said where the machines are: where they were at the last run.
+
+A run asks its provider first, and that takes as long as all logins together; so both go on at the same time. Nothing
+is taken on trust: the host keys are those that the provider published then, and a login is used only if the provider
+says the same of the machine now. Whatever fails here is done again in the ordinary way, which knows what to say.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from khw.cluster.model import Cluster, Facts, Node, Role
+from khw.engine import bounds
+from khw.errors import KhwError, UnreachableError
+from khw.files import write_private
+from khw.ssh.connection import CONNECTION, KhwConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nornir.core.inventory import Host
+
+    from khw.cluster.model import Spec
+    from khw.cluster.workspace import Workspace
+    from khw.ssh.client import Agent
+
+FRESH = 30.0  # seconds for which a login that nobody has used yet is as good as a new one
+NOT_KEPT = ("facts", "exists", "unreachable")
+
+
+def remember(workspace: Workspace, nodes: Iterable[Node]) -> None:
+    """Keep where these machines are, for the next run's logins."""
+    rows = [{key: value for key, value in asdict(node).items() if key not in NOT_KEPT} for node in nodes if _fit(node)]
+    text = json.dumps(rows, indent=1).encode()
+    if not (workspace.machines.exists() and workspace.machines.read_bytes() == text):
+        write_private(workspace.machines, text)
+
+
+def remembered(workspace: Workspace) -> tuple[Node, ...]:
+    """Return the machines as they were at the last run; none if that is not known, or not readable."""
+    try:
+        rows = json.loads(workspace.machines.read_bytes())
+        return tuple(Node(**{**row, "role": Role(row["role"]), "host_keys": tuple(row["host_keys"])}) for row in rows)
+    except (OSError, ValueError, TypeError, KeyError):
+        return ()
+
+
+def _fit(node: Node) -> bool:
+    return bool(node.exists and not node.unreachable and node.ssh_host and node.host_keys)
+
+
+@dataclass(frozen=True, slots=True)
+class _Login:
+    node: Node
+    agent: Future[Agent]
+    began: float
+
+
+class EarlyLogins:
+    """Logins to machines of the last run, in threads of their own; those that nobody takes are closed by `close`."""
+
+    def __init__(self) -> None:
+        self._logins: dict[str, _Login] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, spec: Spec, workspace: Workspace, names: Iterable[str]) -> None:
+        """Begin to log in to those of these machines that are remembered."""
+        from khw.inventory.plugin import inventory_of
+
+        wanted = set(names)
+        nodes = [node for node in remembered(workspace) if node.name in wanted][: bounds.LOGINS]
+        if not nodes:
+            return
+        inventory = inventory_of(Cluster(spec, tuple(nodes), api_address=""), workspace, check=True)
+        for node in nodes:
+            login = _Login(node, Future(), time.monotonic())
+            self._logins[node.name] = login
+            host = inventory.hosts[node.name]
+            threading.Thread(target=_log_in, args=(login.agent, host), name=f"early-{node.name}", daemon=True).start()
+
+    def take(self, node: Node) -> Agent | None:
+        """
+        Return the agent of this machine, if the login was begun and the machine is what it was.
+
+        A login that is still on its way is waited for, and its error is the caller's; one that has failed already
+        says nothing about the machine as it is now.
+        """
+        with self._lock:
+            login = self._logins.pop(node.name, None)
+        if login is None:
+            return None
+        same = replace(node, facts=Facts()) == login.node
+        old = time.monotonic() - login.began > FRESH
+        if not same or old or (login.agent.done() and login.agent.exception()):
+            _abandon(login)
+            return None
+        return login.agent.result()
+
+    def close(self) -> None:
+        """Close every login that was not taken, those on their way too as soon as they are there."""
+        with self._lock:
+            left, self._logins = list(self._logins.values()), {}
+        for login in left:
+            _abandon(login)
+
+
+def _log_in(agent: Future[Agent], host: Host) -> None:
+    connection = KhwConnection()
+    options = host.get_connection_parameters(CONNECTION)
+    try:
+        connection.open(
+            options.hostname, options.username, options.password, options.port, options.platform, options.extras
+        )
+        agent.set_result(connection.connection)
+    except KhwError as error:
+        agent.set_exception(error)
+    except Exception as error:  # noqa: BLE001 - the ordinary login, which comes next, says what it is
+        agent.set_exception(UnreachableError(str(error), node=host.name))
+
+
+def _abandon(login: _Login) -> None:
+    """Close it as soon as it is there."""
+
+    def close(agent: Future[Agent]) -> None:
+        if agent.exception() is None:
+            agent.result().kill()
+
+    login.agent.add_done_callback(close)

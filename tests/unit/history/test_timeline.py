@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from observations import A_RUN, LANES, Clock
+
+from khw.engine.events import PhaseStarted, PhaseWaits, RunStarted
+from khw.engine.report import OPERATOR
+from khw.errors import UsageError
+from khw.history import timeline
+from khw.history.critical import critical_path
+from khw.history.journal import Journal
+from khw.history.runs import CUT_OFF
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from khw.engine.events import Event
+    from khw.history.timeline import Timeline
+
+Timed = tuple[float, "Event"]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    it = Clock()
+    monkeypatch.setattr("khw.history.journal.time.monotonic", it.monotonic)
+    return it
+
+
+def run(directory: Path, clock: Clock, *events: Timed) -> Timeline:
+    journal = Journal(directory, "1", "run")
+    phases = tuple(dict.fromkeys(phase for lane in LANES.values() for phase in lane))
+    journal(RunStarted("1", tuple(LANES), phases, LANES))
+    for moment, event in events:
+        clock.now = moment
+        journal(event)
+    journal.close()
+    return timeline.read(directory)
+
+
+def test_a_run_is_told_with_its_waits_its_changes_and_what_it_cost(tmp_path: Path, clock: Clock) -> None:
+    it = run(tmp_path, clock, *A_RUN)
+    assert (it.exit_code, it.seconds, it.round_trips) == (0, 32.0, {"controller-0": 7})
+    (worker,) = it.of("worker-0")
+    (wait,) = worker.waits
+    assert (wait.awaited, wait.holders) == ("etcd", ("controller-0",))
+    assert (round(wait.began, 1), round(wait.ended, 1)) == (10.1, 20.1)
+    (made,) = it.made
+    assert (made.resource, made.action) == ("unit:etcd.service", "started")
+
+
+def test_the_critical_path_goes_back_through_the_gates(tmp_path: Path, clock: Clock) -> None:
+    path = critical_path(run(tmp_path, clock, *A_RUN))
+    assert [(part.host, part.phase, round(part.seconds)) for part in path] == [
+        (OPERATOR, "compute", 10),
+        ("controller-0", "etcd", 10),
+        ("worker-0", "workers", 10),
+        (OPERATOR, "smoke", 2),
+    ]
+    assert path[2].after == "etcd on controller-0"
+    assert path[0].after == ""
+
+
+def test_a_killed_run_ends_at_its_last_word(tmp_path: Path, clock: Clock) -> None:
+    it = run(tmp_path, clock, *A_RUN[:7], (25.0, PhaseStarted("worker-0", "workers")))
+    assert it.exit_code is None
+    (cut,) = it.of("worker-0")
+    assert (cut.outcome, round(cut.ended)) == (CUT_OFF, 25)
+
+
+def test_a_wait_for_something_that_is_no_phase_stays_on_its_host(tmp_path: Path, clock: Clock) -> None:
+    turn: list[Timed] = [(14.0, PhaseWaits("controller-0", "etcd", "its turn: controller-1 has it"))]
+    path = critical_path(run(tmp_path, clock, *A_RUN[:6], *turn, *A_RUN[6:]))
+    assert ("controller-0", "etcd") in {(part.host, part.phase) for part in path}
+
+
+def test_a_run_without_anything_has_no_path(tmp_path: Path, clock: Clock) -> None:
+    assert critical_path(run(tmp_path, clock)) == ()
+
+
+def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no run yet"):
+        timeline.read(tmp_path)
+    with pytest.raises(UsageError, match="there is no run '7'"):
+        timeline.read(tmp_path, "7")
+
+
+@pytest.mark.parametrize("length", range(200, 2200, 50))
+def test_a_journal_cut_off_anywhere_is_told_as_far_as_it_goes(tmp_path: Path, clock: Clock, length: int) -> None:
+    run(tmp_path, clock, *A_RUN)
+    path = tmp_path / "1.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:length])
+    if b"\n" in whole[:length]:
+        critical_path(timeline.read(tmp_path))
