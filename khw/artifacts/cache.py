@@ -49,7 +49,7 @@ class Record:
     architecture: str
     sha256: str
     size: int
-    source: str  # upstream, mirror or build
+    source: str  # upstream, mirror, build or bundle
     origin: str  # the URL, or the toolchain and module
     upstream_digest: str = ""  # the release file's own, as checked when it came
 

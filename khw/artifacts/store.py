@@ -145,8 +145,9 @@ class Store:
     @staticmethod
     def _is_pinned(entry: Entry, architecture: str, kept: Kept) -> bool:
         """Whether the lock file has pinned no other file since."""
-        pinned = entry.release(architecture).digest
-        return not (kept.record.source == "upstream" and pinned and kept.record.upstream_digest != pinned)
+        pinned, record = entry.release(architecture).digest, kept.record
+        released = record.source == "upstream" or (record.source == "bundle" and record.upstream_digest)
+        return not (released and pinned and record.upstream_digest != pinned)
 
     def _from_sources(self, entry: Entry, architecture: str, progress: Progress) -> Artifact:
         failures: list[tuple[str, ArtifactError]] = []

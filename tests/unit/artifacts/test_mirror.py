@@ -46,7 +46,7 @@ def test_a_bundle_serves_what_was_put_in_it(tmp_path: Path, mirror: Path) -> Non
 
 
 def test_a_bundle_has_the_sums_that_sha256sum_reads(mirror: Path) -> None:
-    assert (mirror / "SHA256SUMS").read_text() == f"{sha256(b'the kubelet')}  {FILE}\n"
+    assert f"{sha256(b'the kubelet')}  {FILE}\n" in (mirror / "SHA256SUMS").read_text()
 
 
 def test_a_bundle_can_be_one_file(tmp_path: Path, mirror: Path) -> None:
