@@ -1,7 +1,7 @@
 """
 What goes on the nodes, as a CycloneDX document: each binary and image, and the Go modules that each was linked from.
 
-Written with the specification's own library (docs/decisions/0033-air-gap.md). It says only what is known: a digest that
+Written with the specification's own library (docs/decisions/0033). It says only what is known: a digest that
 was measured, the place that a file came from, and what the Go linker wrote into it. The same artifacts make the same
 document, so there is no time in it, and its serial number follows from its content.
 """

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from khw.artifacts.store import Store
 
+ARCHITECTURE = click.Choice(["amd64", "arm64"])
+PATH = click.Path(path_type=Path)
+
 
 def _store(file: Path) -> Store:
     """Use the cluster file's sources where there is one, the default ones elsewhere."""
@@ -77,14 +80,61 @@ def verify(file: Path) -> None:
 
 
 @artifacts.command()
-@click.argument("target", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    type=click.Path(path_type=Path),
+    help="A file (.tar.zst, .tar), or a directory: a mirror.",
+)
+@click.option("--arch", "architectures", multiple=True, type=ARCHITECTURE, default=("amd64",), show_default=True)
+@click.option("--lab-image", "images", multiple=True, help="The image of the lab's machines too (debian-12).")
 @click.pass_obj
-def bundle(file: Path, target: Path) -> None:
-    """Write a mirror: a directory from which a machine without internet takes everything."""
-    from khw.artifacts.bundle import write
+def bundle(file: Path, target: Path | None, architectures: Sequence[str], images: Sequence[str]) -> None:
+    """Write all that goes on the nodes, with its digests and an SBOM, as one file for a machine without internet."""
+    from khw.artifacts import bundle as bundles
+    from khw.lab import carried
 
-    write(_store(file), target, progress=_progress)
-    click.echo(f"wrote {target}")
+    store = _store(file)
+    to = target or Path(f"khw-{store.lock.entry('kubelet').version}-{'-'.join(architectures)}.tar.zst")
+    with store.cache.scratch() as scratch:
+        machines = {name: scratch / f"{name}.tar" for name in images}
+        for name, archive in machines.items():
+            carried.save(name, archive, _progress)
+        bundles.write(store, to, architectures=architectures, lab_images=machines, progress=_progress)
+    click.echo(f"wrote {to}")
+
+
+@artifacts.command()
+@click.argument("bundle", type=PATH)
+@click.pass_obj
+def load(file: Path, bundle: Path) -> None:
+    """Put what `khw artifacts bundle` wrote into the cache, each file checked; all of it, or nothing."""
+    from khw.artifacts import unbundle
+    from khw.lab import carried
+
+    store = _store(file)
+    came = unbundle.load(store, bundle, take_image=carried.take, progress=_progress)
+    click.echo(f"{len(came)} artifacts came into {store.cache.root}" if came else "all of it was there")
+
+
+@artifacts.command()
+@click.option("-o", "--output", "target", type=PATH, help="A file instead of standard output.")
+@click.option("--arch", "architectures", multiple=True, type=ARCHITECTURE, default=("amd64",), show_default=True)
+@click.pass_obj
+def sbom(file: Path, target: Path | None, architectures: Sequence[str]) -> None:
+    """Say what goes on the nodes, down to the Go modules of each program: CycloneDX, JSON."""
+    from khw.artifacts.sbom import document
+    from khw.files import write_atomically
+
+    store = _store(file)
+    all_of = [one for name in architectures for one in store.fetch((), name, progress=_progress)]
+    text = document(store.lock, all_of)
+    if target is None:
+        click.echo(text, nl=False)
+    else:
+        write_atomically(target, text.encode())
+        click.echo(f"wrote {target}", err=True)
 
 
 @artifacts.command()

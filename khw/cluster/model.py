@@ -153,7 +153,7 @@ class ArtifactSources(_Part):
         ("cache", "upstream", "build"), description="Where to look, in this order."
     )
     mirror: str | None = Field(
-        None, description="What `khw artifacts bundle` wrote: a directory, from the cluster file's folder, or a URL."
+        None, description="What `khw artifacts bundle -o DIRECTORY` wrote: from the cluster file's folder, or a URL."
     )
     relay: Literal["auto", "always", "never"] = Field(
         "auto",
