@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING
 from khw.cluster.model import Role
 from khw.converge.changes import Action, Change
 from khw.errors import DiffersError
-from khw.inventory.gcp_compute import firewall
+from khw.inventory.gcp_compute import firewall, firewall_facets
 from khw.inventory.gcp_errors import explained
 from khw.inventory.gcp_kinds import BACKEND, FIREWALL, FORWARDING_RULE, GROUP, HEALTH_CHECK, INSTANCE, NETWORK
 from khw.inventory.gcp_library import compute_v1
 from khw.inventory.gcp_operations import begin, finish, last
+from khw.inventory.gcp_sources import WORLD, source_ranges
 from khw.inventory.gcp_wanted import Wanted, ensure, mark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from khw.cluster.model import Cluster, Node, Spec
     from khw.inventory.gcp_clients import Api, Message
 
+NOBODY = "192.0.2.0/32"  # of RFC 5737: a rule has sources, and while nothing is made yet there are none
 # Where Google's health checkers come from (as in the guide).
 CHECKERS = ("35.191.0.0/16", "209.85.152.0/22", "209.85.204.0/22")
 
@@ -53,7 +55,29 @@ def wanted(api: Api, cluster: Cluster) -> list[Wanted]:
         targets=(Role.CONTROLLER.value,),
     )
     rest = (_backend(spec, api, groups), _forwarding_rule(spec, api, cluster))
-    return [firewall_rule, *groups, _health_check(spec), *rest]
+    return [firewall_rule, *_nodes_rule(cluster, api), *groups, _health_check(spec), *rest]
+
+
+def _nodes_rule(cluster: Cluster, api: Api) -> Iterator[Wanted]:
+    """
+    Let the nodes to the API's address, where not everybody may come in.
+
+    The load balancer passes packets on as they are, so the nodes come with their external addresses, which change
+    when a machine is stopped and started.
+    """
+    spec = cluster.spec
+    if WORLD in source_ranges(spec, api.gcp):
+        return
+    sources = sorted(f"{node.external_ip}/32" for node in cluster.nodes if node.external_ip)
+    yield firewall(
+        spec,
+        api,
+        "allow-nodes",
+        sources or [NOBODY],
+        [{"I_p_protocol": "tcp", "ports": [str(spec.network.api_port)]}],
+        targets=(Role.CONTROLLER.value,),
+        facets=firewall_facets,
+    )
 
 
 def _placed(cluster: Cluster) -> list[Node]:

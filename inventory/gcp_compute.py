@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from khw.cluster.model import Role
 from khw.inventory.gcp_kinds import ADDRESS, FIREWALL, INSTANCE, NETWORK, SUBNET
 from khw.inventory.gcp_library import compute_v1
 from khw.inventory.gcp_operations import last
+from khw.inventory.gcp_sources import admits, source_ranges
 from khw.inventory.gcp_wanted import Wanted, mark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from khw.cluster.model import Planned, Spec
     from khw.inventory.gcp_clients import Api, Message
@@ -81,8 +83,9 @@ def _subnet_facets(seen: Message) -> dict[str, str]:
 def _firewalls(spec: Spec, api: Api) -> Iterator[Wanted]:
     network = spec.network
     inside = (str(network.subnet_cidr), str(network.cluster_cidr))
-    outside = tuple(str(row) for row in network.source_ranges)
+    outside = source_ranges(spec, api.gcp)
     ports = ["22", str(network.api_port)]
+    facets = partial(_admitting_facets, outside) if network.source_ranges is None else None
     yield firewall(spec, api, "allow-internal", inside, [{"I_p_protocol": name} for name in ("tcp", "udp", "icmp")])
     yield firewall(
         spec,
@@ -90,6 +93,7 @@ def _firewalls(spec: Spec, api: Api) -> Iterator[Wanted]:
         "allow-external",
         outside,
         [{"I_p_protocol": "tcp", "ports": ports}, {"I_p_protocol": "icmp"}],
+        facets=facets,
     )
     # Chapter 13's NodePorts; the guide makes a rule by hand for the one port that it got.
     yield firewall(
@@ -99,6 +103,7 @@ def _firewalls(spec: Spec, api: Api) -> Iterator[Wanted]:
         outside,
         [{"I_p_protocol": "tcp", "ports": [network.node_ports]}],
         targets=(Role.WORKER.value,),
+        facets=facets,
     )
 
 
@@ -109,8 +114,13 @@ def firewall(  # noqa: PLR0913 (a rule is who, what and for whom; `spec` and `ap
     sources: Sequence[str],
     allowed: Sequence[object],
     targets: Sequence[str] = (),
+    facets: Callable[[Message], dict[str, str]] | None = None,
 ) -> Wanted:
-    """Return a rule that lets `sources` in; `targets` are the tags of the machines that it is for (all if none)."""
+    """
+    Return a rule that lets `sources` in; `targets` are the tags of the machines that it is for (all if none).
+
+    With `facets` of its own its sources are addresses that change by themselves, and are brought up to date.
+    """
     message = compute_v1.Firewall(
         name=f"{spec.network.name}-{suffix}",
         description=mark(spec.name),
@@ -125,12 +135,20 @@ def firewall(  # noqa: PLR0913 (a rule is who, what and for whom; `spec` and `ap
         kind=FIREWALL,
         name=message.name,
         message=message,
-        facets=_firewall_facets,
+        facets=facets or firewall_facets,
         after=(f"{NETWORK.name}:{spec.network.name}",),
+        follows=frozenset({"sources"} if facets else ()),
     )
 
 
-def _firewall_facets(seen: Message) -> dict[str, str]:
+def _admitting_facets(sources: Sequence[str], seen: Message) -> dict[str, str]:
+    """Take a rule for right that lets `sources` in, and others beside them (a second operator), but not the world."""
+    facets = firewall_facets(seen)
+    return {**facets, "sources": " ".join(sorted(sources))} if admits(seen.source_ranges, sources) else facets
+
+
+def firewall_facets(seen: Message) -> dict[str, str]:
+    """Return what matters of a rule: all of it."""
     allowed = sorted(
         row.I_p_protocol + (f":{','.join(sorted(row.ports))}" if row.ports else "") for row in seen.allowed
     )

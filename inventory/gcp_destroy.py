@@ -138,7 +138,7 @@ def _of_kind(api: Api, spec: Spec, kind: Kind, zone: str) -> list[Found]:
 
 def _names(spec: Spec, kind: Kind) -> set[str]:
     name = spec.network.name
-    firewalls = ("allow-internal", "allow-external", "allow-nodeports", "allow-health-check")
+    firewalls = ("allow-internal", "allow-external", "allow-nodeports", "allow-health-check", "allow-nodes")
     return {
         NETWORK: {name},
         ADDRESS: {name},

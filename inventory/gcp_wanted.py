@@ -1,4 +1,4 @@
-"""What is to be there, compared with what is: made if missing, named if it differs, never overwritten."""
+"""What is to be there, compared with what is: made if missing, named if it differs; only what follows is updated."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ class Wanted:
     A resource that is to be there.
 
     `facets` gives what matters of it (wanted or seen), as field → text; `after` are the ids of those that it needs.
+    `follows` are the facets that come from what changes by itself (an address): where only these differ, it is
+    brought up to date.
     """
 
     kind: Kind
@@ -35,6 +37,7 @@ class Wanted:
     facets: Callable[[Message], Mapping[str, str]]
     zone: str = ""
     after: tuple[str, ...] = field(default_factory=tuple)
+    follows: frozenset[str] = frozenset()
 
     @property
     def id(self) -> str:
@@ -55,23 +58,43 @@ def mark(cluster: str) -> str:
 def ensure(api: Api, wanted: Sequence[Wanted], *, check: bool) -> list[Change]:
     """Make what is missing, each as soon as what it needs is there; nothing at all if anything differs."""
     seen = together(api, [Job(row.id, partial(api.get, row.kind, row.name, row.zone)) for row in wanted])
-    differing = [row for row in wanted if seen[row.id] is not None and _differences(row, seen[row.id])]
-    if differing:
-        raise differs(api, [(row, seen[row.id]) for row in differing])
+    differing = {row.id: _differences(row, seen[row.id]) for row in wanted if seen[row.id] is not None}
+    refused = [row for row in wanted if {key for key, _, _ in differing.get(row.id, ())} - row.follows]
+    if refused:
+        raise differs(api, [(row, seen[row.id]) for row in refused])
     missing = [row for row in wanted if seen[row.id] is None]
+    late = [row for row in wanted if differing.get(row.id)]
     seconds: dict[Any, float] = {}
     if not check:
-        seconds = together(api, [Job(row.id, partial(_insert, api, row), row.after) for row in missing])
-    return [
-        Change(
-            resource=row.id,
-            action=Action.CREATED if row in missing else Action.UNCHANGED,
-            before="absent" if row in missing else "",
-            after=row.summary if row in missing else "",
-            seconds=seconds.get(row.id, 0.0),
-        )
-        for row in wanted
-    ]
+        jobs = [Job(row.id, partial(_insert, api, row), row.after) for row in missing]
+        seconds = together(api, [*jobs, *(Job(row.id, partial(_update, api, row)) for row in late)])
+    return [_change(row, differing.get(row.id), seconds.get(row.id, 0.0)) for row in wanted]
+
+
+def _change(row: Wanted, differences: Sequence[tuple[str, str, str]] | None, seconds: float) -> Change:
+    """Return what was done, or is to be done: `differences` is None for what is missing."""
+    if differences is None:
+        return Change(resource=row.id, action=Action.CREATED, before="absent", after=row.summary, seconds=seconds)
+    if not differences:
+        return Change(resource=row.id, action=Action.UNCHANGED)
+    return Change(
+        resource=row.id,
+        action=Action.UPDATED,
+        before=", ".join(f"{key} {actual}" for key, _, actual in differences),
+        after=", ".join(f"{key} {expected}" for key, expected, _ in differences),
+        seconds=seconds,
+    )
+
+
+def _update(api: Api, row: Wanted) -> float:
+    """Bring a resource up to date in place."""
+    began = time.monotonic()
+    doing = f"updating {row.kind.name} {row.name}"
+    request = {**api.place(row.kind, row.zone), row.kind.field: row.name, f"{row.kind.field}_resource": row.message}
+    with explained(doing, api.gcp):
+        operation = begin(api, row.kind.client, "patch_unary", request, doing)
+    finish(api, operation, doing)
+    return time.monotonic() - began
 
 
 def _insert(api: Api, row: Wanted) -> float:

@@ -44,8 +44,10 @@ class Network(_Part):
         IPv4Network("10.32.0.0/24"),
         description="The Services' addresses: the first is the API's, the tenth is DNS's. Between /12 and /28.",
     )
-    source_ranges: tuple[IPv4Network, ...] = Field(
-        (IPv4Network("0.0.0.0/0"),), description="Who may reach SSH, the API and NodePorts from outside."
+    source_ranges: tuple[IPv4Network, ...] | None = Field(
+        None,
+        description="Who may reach SSH, the API and NodePorts from outside (provider gcp). Left out: this machine's own"
+        " address alone, where it can be known; the world only if [0.0.0.0/0] says so.",
     )
     api_port: int = Field(6443, description="The port of the API, on the controllers and on the load balancer.")
     node_ports: str = Field("30000-32767", description="The range of ports that NodePort Services get.")

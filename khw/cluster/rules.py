@@ -79,7 +79,7 @@ def _ranges(spec: Spec) -> Iterator[Finding]:
             ("network", "node_ports"),
             f"node_ports {network.node_ports!r} is not a range such as 30000-32767",
         )
-    if not network.source_ranges:
+    if network.source_ranges == ():
         yield ("network", "source_ranges"), "source_ranges is empty: nobody could log in"
 
 

@@ -74,6 +74,9 @@ def _plainer(node: Any) -> Any:  # JSON has no narrower type
         case [{"$ref": reference}, {"type": "null"}]:
             del made["anyOf"], made["default"]
             made["$ref"] = reference
+        case [{"type": "array"} as choice, {"type": "null"}]:
+            del made["anyOf"], made["default"]
+            made |= choice
         case [{"type": "string"} as choice, {"type": "null"}]:
             del made["anyOf"]
             made |= {**choice, "type": ["string", "null"]}

@@ -27,7 +27,9 @@ network:
   subnet_cidr: 10.240.0.0/24
   cluster_cidr: 10.200.0.0/16       # each worker gets a /24 of it for its pods
   service_cidr: 10.32.0.0/24        # the first address is the API's, the tenth is DNS's
-  source_ranges: [0.0.0.0/0]        # who may reach SSH and the API; narrow it: [203.0.113.7/32]
+  # Who may reach SSH, the API and NodePorts from outside. If nothing is said, this machine's own address alone, where
+  # that can be known (not behind address translation). [0.0.0.0/0] is the world, as in the guide.
+  # source_ranges: [203.0.113.7/32]
   # api_port: 6443
   # node_ports: 30000-32767
   # dns_domain: cluster.local

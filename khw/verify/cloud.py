@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from khw.changes import Action
 from khw.errors import DiffersError
 from khw.verify.check import Finding
 
@@ -39,9 +40,11 @@ def resources(context: Context) -> Iterable[Finding]:
         for change in changes:
             if change.changed:
                 good = False
-                hint = f"khw run --phase {phase} --limit operator makes it again"
+                gone = change.action is Action.CREATED
+                hint = f"khw run --phase {phase} --limit operator makes it {'again' if gone else 'so'}"
+                actual = "it is gone" if gone else f"its {change.before}"
                 yield Finding(
-                    ok=False, subject=change.resource, expected=EXPECTED, actual="it is gone", hint=hint,
+                    ok=False, subject=change.resource, expected=EXPECTED, actual=actual, hint=hint,
                     evidence=f"wanted: {change.after}" if change.after else "",
                 )  # fmt: skip
     if good:

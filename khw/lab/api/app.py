@@ -93,6 +93,9 @@ class Routes:
         yield Route(f"{base}/{{name}}", self._endpoint(lambda c: service.get(kind, c.scope, c.name)))
         drop = self._endpoint(lambda c: service.delete(kind, c.scope, c.name, c.query))
         yield Route(f"{base}/{{name}}", drop, methods=["DELETE"])
+        if kind.patched:
+            patch = self._endpoint(lambda c: service.patch(kind, c.scope, c.name, c.body, c.query))
+            yield Route(f"{base}/{{name}}", patch, methods=["PATCH"])
         if kind.labels:
             labels = f"{base}/{{name}}/setLabels"
             yield self._post(labels, lambda c: service.set_labels(kind, c.scope, c.name, c.body))

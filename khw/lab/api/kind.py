@@ -50,6 +50,7 @@ class Kind:
     links: tuple[str, ...] = ()  # fields that name other resources: "network", "backends[].group"
     networked: bool = False  # what it says is part of the network
     labels: bool = False  # has setLabels
+    patched: bool = False  # has patch
     aggregated: bool = False  # has aggregatedList
     view: View | None = None
     works: Mapping[str, Work] = field(default_factory=dict)  # verb -> work

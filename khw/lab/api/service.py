@@ -139,6 +139,22 @@ class Service:
             job = self.operations.begin("delete", entry, request=query.get("requestId", ""))
             return copy.deepcopy(job.body)
 
+    def patch(self, kind: Kind, scope: Scope, name: str, body: Json, query: Query) -> Json:
+        """Write the fields that `body` has over those of a resource; it is checked as if it were new."""
+        with self.project.state.lock:
+            again = self.operations.repeated(query.get("requestId", ""))
+            if again:
+                return copy.deepcopy(again.body)
+            entry = self._settled(kind, scope, name)
+            wanted = copy.deepcopy(entry)
+            fixed = {"kind", "id", "name", "creationTimestamp", "selfLink"}
+            wanted.body.update({key: value for key, value in copy.deepcopy(body).items() if key not in fixed})
+            with understood():
+                resolve_links(self.project, kind, wanted.body)
+                kind.fill(self.project, wanted)
+            entry.body = wanted.body
+            return copy.deepcopy(self.operations.begin("patch", entry, request=query.get("requestId", "")).body)
+
     # Labels, and a collection's own methods
 
     def set_labels(self, kind: Kind, scope: Scope, name: str, body: Json) -> Json:

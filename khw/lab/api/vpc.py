@@ -178,6 +178,7 @@ FIREWALLS = Kind(
     fill=_fill_firewall,
     links=("network",),
     networked=True,
+    patched=True,
 )
 
 

@@ -35,6 +35,8 @@ def test_every_path_that_the_lab_serves_is_one_of_googles():
         wanted = [("GET", base), ("POST", base), ("GET", f"{base}/x"), ("DELETE", f"{base}/x")]
         wanted += [("POST", f"{base}/x/{verb}") for verb in kind.actions]
         wanted += [(method, f"{base}/x/{what}") for what, (method, _) in kind.reads.items()]
+        if kind.patched:
+            wanted.append(("PATCH", f"{base}/x"))
         if kind.labels:
             wanted.append(("POST", f"{base}/x/setLabels"))
         if kind.aggregated:
