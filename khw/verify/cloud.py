@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.changes import Action
+from khw.converge.changes import Action
 from khw.errors import DiffersError
 from khw.verify.check import Finding
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from khw.changes import Action
-from khw.cluster import Network, Spec
+from khw.cluster.model import Network, Spec
+from khw.converge.changes import Action
 from khw.errors import ProviderError
 from khw.inventory import gcp_sources
 from khw.inventory.gcp_kinds import FIREWALL, INSTANCE
@@ -19,7 +19,7 @@ from khw.inventory.gcp_sources import admits, own_address
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from khw.changes import Change
+    from khw.converge.changes import Change
     from khw.inventory.gcp import GcpProvider
 
     from .conftest import Lab
