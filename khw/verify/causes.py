@@ -253,6 +253,8 @@ class Model:
                 return [_all(*self._cloud("allow-external"), Thing("cloud", f"instance:{here}"))]
             case "unit":
                 return self._unit(thing)
+            case "file":  # a key is another's because its certificate is
+                return [_all(Thing("file", thing.name.replace("-key.pem", ".pem"), here))]
             case "etcd-member" | "etcd-open" | "etcd-alarm":
                 etcd = Thing("unit", "etcd.service", here)
                 inside = etcd if thing.kind == "etcd-member" else Thing("etcd-member", "", here)
@@ -299,18 +301,19 @@ class Model:
         routes = self._on_workers("route")
         filters = self._on_workers("forwarding")
         network = [*self._cloud("allow-internal"), *routes, *filters, *self._files(NETWORKS)]
+        asked = Thing("api-to-kubelet", "", here)  # by exec: what a pod sees, it is asked in the pod
         match thing.kind:
             case "pods-network":
-                return [_all(*self._on_workers("pod"), *network)]
+                return [_all(*self._on_workers("pod"), asked, *network)]
             case "service-rules":
-                return [_all(*pods, proxy, *self._kube_proxy(here), *network)]
+                return [_all(*pods, asked, proxy, *self._kube_proxy(here), *network)]
             case "node-port":
                 return [_all(*pods, proxy, *self._kube_proxy(here), *filters, *self._cloud("allow-nodeports"))]
             case "coredns":
                 return [_all(API, *self._on_workers("pod")), *self._written, _all(*self._on_workers("service-rules"))]
             case "dns":
                 kubelet = Thing("file", "/var/lib/kubelet/kubelet-config.yaml", here)
-                return [_all(kubelet, *pods, Thing("coredns"), Thing("service-rules", "", here), *network)]
+                return [_all(kubelet, *pods, asked, Thing("coredns"), Thing("service-rules", "", here), *network)]
             case "api-to-kubelet":
                 kubelets = [Thing("rbac"), *self._serving(here), *self._cloud("allow-internal")]
                 return [_all(API, *pods, *kubelets), *self._client_pair()]
@@ -319,7 +322,7 @@ class Model:
                 keys = list(self._files("/var/lib/kubernetes/encryption-config.yaml"))
                 keys += self._files("/var/lib/kubernetes/service-account")
                 return [
-                    _all(API, *pods, *leads, *keys, *self._of("admission")),
+                    _all(API, *pods, asked, *leads, *keys, *self._of("admission")),
                     *self._written,
                     *self._named_components(thing),
                 ]
@@ -341,6 +344,8 @@ class Model:
         if (there, unit) not in self._inputs:  # behind the load balancer
             return [_all(API, *files)]
         server = [Thing("machine", "", there), Thing("clock", "", there), Thing("unit", unit, there)]
+        if edge.server.component == "kubelet":  # it asks the API what its client may do
+            server += [API, Thing("rbac")]
         return [_all(*files, *server, Thing("clock", "", tls.node)), *self._internal_network]
 
     def _unit(self, unit: Thing) -> Iterable[Needs]:

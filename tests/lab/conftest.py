@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -43,6 +44,8 @@ def first_run(khw: Khw, first_plan: FirstPlan) -> Any:
 
 
 MATRIX = pytest.StashKey[list[tuple[str, ...]]]()
+DRILLS = pytest.StashKey[list[tuple[str, ...]]]()
+TABLES = {"fault matrix": MATRIX, "drills": DRILLS}
 
 
 @pytest.fixture(scope="session")
@@ -51,15 +54,22 @@ def matrix(request: pytest.FixtureRequest) -> list[tuple[str, ...]]:
     return request.config.stash.setdefault(MATRIX, [])
 
 
+@pytest.fixture(scope="session")
+def drills(request: pytest.FixtureRequest) -> list[tuple[str, ...]]:
+    """Rows of the drills: name, the seconds of each of its steps and of all, the root cause that was seen."""
+    return request.config.stash.setdefault(DRILLS, [])
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the fault matrix."""
-    rows = config.stash.get(MATRIX, [])
-    if rows:
-        terminalreporter.section("fault matrix")
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            terminalreporter.write_line("  ".join(cells).rstrip())
+    """Print the tables."""
+    for title, key in TABLES.items():
+        rows = config.stash.get(key, [])
+        if rows:
+            terminalreporter.section(title)
+            widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
+            for row in rows:
+                cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+                terminalreporter.write_line("  ".join(cells).rstrip())
 
 
 @pytest.fixture

@@ -181,6 +181,22 @@ def test_a_certificate_explains_the_connections_that_it_breaks_at_both_ends() ->
     assert cause.symptoms == (own,)
 
 
+def test_a_pair_that_was_replaced_is_one_cause() -> None:
+    stem = "/var/lib/kubelet/worker-1"
+    key = failed("file", "worker-1", f"{stem}-key.pem")
+    (cause,) = causes(failed("certificates", "worker-1", f"{stem}.pem"), key)
+    assert (cause.id, cause.symptoms) == (f"file:{stem}.pem", (key,))
+    assert ids(causes(key)) == [(f"file:{stem}-key.pem", ("worker-1",))]
+
+
+def test_a_kubelet_that_cannot_ask_the_api_lets_nobody_in_because_of_that() -> None:
+    edges = [failed("TLS", node.name, "kube-apiserver to kubelet at worker-1:10250") for node in CLUSTER.controllers]
+    rule = "forwarding-rule:kubernetes-the-hard-way-api"
+    away = [failed("cloud", subject=rule), failed("load balancer", subject="readyz")]
+    assert ids(causes(*away, *edges)) == [(f"cloud:{rule}", ("",))]
+    assert ids(causes(failed("RBAC", subject="user kubernetes"), *edges)) == [("rbac", ("",))]
+
+
 def test_a_dead_member_explains_the_connections_to_it_and_no_others() -> None:
     to_it = failed("TLS", "controller-0", "kube-apiserver to etcd at controller-1:2379")
     other = failed("TLS", "controller-0", "kube-apiserver to etcd at controller-2:2379")
@@ -241,7 +257,15 @@ def test_the_member_that_no_majority_is_left_for_is_a_symptom() -> None:
 def test_rights_that_are_gone_explain_logs_and_exec() -> None:
     workers = [node.name for node in CLUSTER.workers]
     symptoms = [failed(check, name) for check in ("logs", "exec", "port-forward") for name in workers]
-    assert ids(causes(failed("RBAC", subject="user kubernetes"), *symptoms)) == [("rbac", ("",))]
+    in_pods = [
+        failed(check, name) for check in ("pod to pod", "service", "DNS", "service account token") for name in workers
+    ]
+    assert ids(causes(failed("RBAC", subject="user kubernetes"), *symptoms, *in_pods)) == [("rbac", ("",))]
+
+
+def test_pods_in_which_nothing_can_be_run_say_nothing_of_their_network() -> None:
+    found = causes(failed("exec", "worker-0"), failed("pod to pod", "worker-0"), failed("pod to pod", "worker-1"))
+    assert ids(found) == [("api-to-kubelet", ("worker-0",)), ("pods-network", ("worker-1",))]
 
 
 def test_what_a_kubelet_shows_explains_its_logs_and_not_those_of_others() -> None:
