@@ -93,7 +93,7 @@ def test_a_fault_heals_or_is_named(cluster: Khw, name: str, moment: str, matrix:
     if code or not verified:
         cluster.ok(*RUN)
         ending = f"named ({found.group()}), healed by a re-run" if code and found else "healed by a re-run"
-    cluster.ok("verify", "--wait", "120")
+        cluster.ok("verify", "--wait", "120")
     again = cluster.json(*RUN)
     assert not [row for rows in again["hosts"].values() for row in rows if row["changed"]]
     matrix.append((name, moment, ending, f"{time.monotonic() - began:.0f} s"))
