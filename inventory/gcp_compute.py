@@ -149,11 +149,10 @@ def _admitting_facets(sources: Sequence[str], seen: Message) -> dict[str, str]:
 
 def firewall_facets(seen: Message) -> dict[str, str]:
     """Return what matters of a rule: all of it."""
-    allowed = sorted(
-        row.I_p_protocol + (f":{','.join(sorted(row.ports))}" if row.ports else "") for row in seen.allowed
-    )
+    # gcloud writes a row for each port, khw one for each protocol
+    allowed = {row.I_p_protocol + (f":{port}" if port else "") for row in seen.allowed for port in row.ports or ("",)}
     return {
-        "allowed": " ".join(allowed),
+        "allowed": " ".join(sorted(allowed)),
         "denied": " ".join(sorted(row.I_p_protocol for row in seen.denied)),
         "sources": " ".join(sorted(seen.source_ranges)),
         "targets": " ".join(sorted(seen.target_tags)),

@@ -146,6 +146,8 @@ def _instance(seen: Message) -> dict[str, Any]:
         "labels": ",".join(f"{key}={value}" for key, value in sorted(seen.labels.items())),
         "metadata": ",".join(pairs),
         "boot-disk-size": f"{disk.disk_size_gb}GB",
+        "no-service-account": not seen.service_accounts,  # gcloud gives a machine the project's own if it is not told
+        "no-scopes": not seen.service_accounts,
         **({"image-family": image[-1], "image-project": image[1]} if "family" in image else {"image": image[-1]}),
     }
 

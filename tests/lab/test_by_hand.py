@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 MINE = f"{LAB}-hand"
-NODES = ("controller-0", "worker-0")
+SIZE = int(os.environ.get("KHW_TEST_BY_HAND", "1"))
+NODES = tuple(f"{role}-{n}" for role in ("controller", "worker") for n in range(SIZE))
 WITHOUT_NODES = ("01-prerequisites.sh", "02-tools.sh", "03-compute.sh")
 
 
@@ -30,7 +32,7 @@ def bare(tmp_path: Path) -> Iterator[Khw]:
     it.ok("init", "--lab", MINE)
     yaml = YAML(typ="safe")
     spec = yaml.load((tmp_path / "khw.yaml").read_text())
-    spec["controllers"]["count"] = spec["workers"]["count"] = 1
+    spec["controllers"]["count"] = spec["workers"]["count"] = SIZE
     yaml.dump(spec, tmp_path / "khw.yaml")
     yield it
     it.ok("lab", "down", "--name", MINE)

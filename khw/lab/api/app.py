@@ -96,6 +96,9 @@ class Routes:
         if kind.patched:
             patch = self._endpoint(lambda c: service.patch(kind, c.scope, c.name, c.body, c.query))
             yield Route(f"{base}/{{name}}", patch, methods=["PATCH"])
+        if kind.replaced:
+            put = self._endpoint(lambda c: service.update(kind, c.scope, c.name, c.body, c.query))
+            yield Route(f"{base}/{{name}}", put, methods=["PUT"])
         if kind.labels:
             labels = f"{base}/{{name}}/setLabels"
             yield self._post(labels, lambda c: service.set_labels(kind, c.scope, c.name, c.body))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from khw.lab.api.faults import Fault, Faults
 
 _REGIONAL = {"healthChecks": "regionHealthChecks", "backendServices": "regionBackendServices"}
-_VERBS = {"POST": "insert", "DELETE": "delete", "GET": "get", "PATCH": "patch"}
+_VERBS = {"POST": "insert", "DELETE": "delete", "GET": "get", "PATCH": "patch", "PUT": "update"}
 _PAGE = "<!DOCTYPE html><html><head><title>502 Server Error</title></head><body>502. That's an error.</body></html>"
 
 

@@ -121,6 +121,7 @@ BACKEND_SERVICES = Kind(
     fill=_fill_service,
     links=("healthChecks[]", "backends[].group"),
     networked=True,
+    replaced=True,
     reads={"getHealth": ("POST", _health)},
 )
 

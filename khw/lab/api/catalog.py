@@ -35,6 +35,8 @@ _MACHINE_TYPES = {
 IMAGE_PROJECT = "debian-cloud"
 # Name -> family: the backend boots a family.
 _IMAGES = {"debian-12-bookworm-v20261110": "debian-12", "debian-13-trixie-v20261110": "debian-13"}
+# What the last part of a link is, by where it leads; gcloud names a family by its view from a zone.
+_IMAGE_LINKS = {"images": "name", "images/family": "family", "imageFamilyViews": "family"}
 
 # What an ordinary project may have at once, and how it is counted.
 _PROJECT_QUOTAS = {"NETWORKS": (15, "networks"), "FIREWALLS": (200, "firewalls"), "ROUTES": (250, "routes")}
@@ -179,7 +181,7 @@ def find_image(text: object, project: Project, field: str) -> Json:
     """Return the image that a link names, itself or its family."""
     reference = parse(text, project.name, field)
     choice = images() if reference.project == IMAGE_PROJECT else []
-    by = {"images": "name", "images/family": "family"}.get(reference.collection)
+    by = _IMAGE_LINKS.get(reference.collection)
     if by is None:
         raise invalid(field, text, "It is not an image.")
     return _first(choice, reference.name, by, reference.path)

@@ -52,6 +52,7 @@ class Kind:
     labels: bool = False  # has setLabels
     patched: bool = False  # has patch
     aggregated: bool = False  # has aggregatedList
+    replaced: bool = False  # has update: the whole resource again, made from the one of now
     view: View | None = None
     works: Mapping[str, Work] = field(default_factory=dict)  # verb -> work
     actions: Mapping[str, Action] = field(default_factory=dict)  # POST …/NAME/action -> an operation

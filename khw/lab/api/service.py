@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     Row = tuple[str, Json]
 
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+_GIVEN = ("kind", "id", "name", "creationTimestamp", "selfLink")  # the API's own, whatever an update says
 _LABEL = re.compile(r"[-_a-z0-9]{0,63}")
 
 
@@ -141,19 +142,29 @@ class Service:
 
     def patch(self, kind: Kind, scope: Scope, name: str, body: Json, query: Query) -> Json:
         """Write the fields that `body` has over those of a resource; it is checked as if it were new."""
+        return self._rewrite(kind, scope, name, Act("patch", body, query.get("requestId", "")))
+
+    def update(self, kind: Kind, scope: Scope, name: str, body: Json, query: Query) -> Json:
+        """Put another in a resource's place, if the request was made from the one of now; it is checked likewise."""
+        return self._rewrite(kind, scope, name, Act("update", body, query.get("requestId", "")))
+
+    def _rewrite(self, kind: Kind, scope: Scope, name: str, call: Act) -> Json:
         with self.project.state.lock:
-            again = self.operations.repeated(query.get("requestId", ""))
+            again = self.operations.repeated(call.request)
             if again:
                 return copy.deepcopy(again.body)
             entry = self._settled(kind, scope, name)
+            whole = call.verb == "update"
+            if whole and call.body.get("fingerprint") != entry.body["fingerprint"]:
+                raise stale("resource")
             wanted = copy.deepcopy(entry)
-            fixed = {"kind", "id", "name", "creationTimestamp", "selfLink"}
-            wanted.body.update({key: value for key, value in copy.deepcopy(body).items() if key not in fixed})
+            mine = {key: wanted.body[key] for key in (*_GIVEN, scope.level) if key in wanted.body}
+            wanted.body = {**({} if whole else wanted.body), **copy.deepcopy(call.body), **mine}
             with understood():
                 resolve_links(self.project, kind, wanted.body)
                 kind.fill(self.project, wanted)
             entry.body = wanted.body
-            return copy.deepcopy(self.operations.begin("patch", entry, request=query.get("requestId", "")).body)
+            return copy.deepcopy(self.operations.begin(call.verb, entry, request=call.request).body)
 
     # Labels, and a collection's own methods
 

@@ -9,7 +9,7 @@ import pytest
 from fakes import cluster
 
 from khw.artifacts.store import Store
-from khw.cluster.model import Gcp, Spec
+from khw.cluster.model import Gcp, Network, Spec
 from khw.explain.guide import Guide
 from khw.inventory.gcp_clients import Api
 
@@ -21,7 +21,7 @@ GOOGLE = Gcp(project="my-project")
 
 
 def guide_of(home: Path, gcp: Gcp = LAB) -> Guide:
-    bare = cluster(Spec(gcp=gcp))
+    bare = cluster(Spec(gcp=gcp, network=Network(source_ranges=["203.0.113.7/32"])))
     nodes = tuple(replace(node, zone=gcp.zone, ssh_host=node.external_ip or "") for node in bare.nodes)
     return Guide(
         cluster=replace(bare, nodes=nodes),

@@ -389,6 +389,20 @@ def test_destroy_leaves_what_others_made_in_the_network_and_says_what_is_in_the_
     assert changed(provider.destroy()) == [f"network:{NAME}"]
 
 
+def test_a_firewall_rule_that_says_the_same_port_by_port_as_gcloud_writes_it_is_the_same(lab: Lab) -> None:
+    all_of(lab)
+    name = f"{NAME}-allow-external"
+    rule = lab.api.get(FIREWALL, name)
+    rule.allowed = [
+        {"I_p_protocol": "tcp", "ports": ["22"]},
+        {"I_p_protocol": "tcp", "ports": ["6443"]},
+        {"I_p_protocol": "icmp"},
+    ]
+    act(lab, FIREWALL, name, "delete")
+    insert(lab, FIREWALL, rule)
+    assert changed(lab.provider().ensure_compute(check=True)) == []
+
+
 def test_destroy_waits_for_what_an_interrupted_run_left_half_made(lab: Lab) -> None:
     gate = lab.backend.gate = threading.Barrier(4)  # three creations, and the test
     with ThreadPoolExecutor(2) as pool:

@@ -177,3 +177,21 @@ def test_a_service_needs_a_health_check_that_is_there(net):
     service = compute.BackendService(name="api", health_checks=[f"regions/{REGION}/healthChecks/none"])
     with pytest.raises(exceptions.NotFound, match="healthChecks/none"):
         net.region_backend_services.insert_unary(backend_service_resource=service, **HERE)
+
+
+def test_a_backend_service_can_be_replaced_from_what_it_is_now_as_gcloud_adds_a_backend(balanced, backend):
+    update = balanced.region_backend_services.update_unary
+    seen = balanced.region_backend_services.get(backend_service="api", **HERE)
+    without = compute.BackendService(seen)
+    without.backends = []
+    balanced.done(update(backend_service="api", backend_service_resource=without, **HERE))
+    assert backend.network.load_balancers[0].machines == ()
+    with pytest.raises(exceptions.PreconditionFailed):
+        update(backend_service="api", backend_service_resource=seen, **HERE)
+    now = balanced.region_backend_services.get(backend_service="api", **HERE)
+    now.backends = seen.backends
+    balanced.done(update(backend_service="api", backend_service_resource=now, **HERE))
+    (balancer,) = backend.network.load_balancers
+    assert balancer.machines == ("controller-0",)
+    again = balanced.region_backend_services.get(backend_service="api", **HERE)
+    assert (again.id, again.creation_timestamp) == (seen.id, seen.creation_timestamp)
