@@ -1,4 +1,4 @@
-"""The project by hand: what the scripts' curl and gcloud make in the emulated API leaves the provider nothing to make."""
+"""The project by hand: what the curl and gcloud of the scripts make leaves the provider nothing to make."""
 
 from __future__ import annotations
 
