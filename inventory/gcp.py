@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from khw.errors import DiffersError, UsageError
-from khw.inventory import gcp_balancer, gcp_compute, gcp_destroy, gcp_discovery, gcp_preflight, gcp_routes
+from khw.inventory import gcp_balancer, gcp_compute, gcp_destroy, gcp_discovery, gcp_expected, gcp_preflight, gcp_routes
 from khw.inventory.gcp_clients import Api
 from khw.inventory.gcp_operations import last
 from khw.inventory.gcp_wanted import ensure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from khw.checks import CheckResult
     from khw.cluster.model import Cluster, Spec
@@ -37,6 +37,10 @@ class GcpProvider:
     def stop(self) -> None:
         """End every wait at once; operations that were begun go on without khw."""
         self.api.stopped.set()
+
+    def look_ahead(self, phases: Collection[str]) -> None:
+        """Begin to read what these phases and discovery will ask for."""
+        self.api.expect(gcp_expected.readings(self.api, self.spec, phases))
 
     def preflight(self) -> Sequence[CheckResult]:
         """Chapter 1: credentials, project, region, zone, machine types, images and quotas."""
@@ -62,11 +66,13 @@ class GcpProvider:
 
     def discover(self) -> Cluster:
         """Return the cluster with its machines as they are now."""
-        return gcp_discovery.discover(self.api, self.spec)
+        with self.api.expecting(gcp_discovery.expected(self.api, self.spec)):
+            return gcp_discovery.discover(self.api, self.spec)
 
     def foresee(self) -> Cluster:
         """Return the cluster with its machines as they are now, and as they will be made."""
-        return gcp_discovery.foresee(self.api, self.spec)
+        with self.api.expecting(gcp_discovery.expected(self.api, self.spec)):
+            return gcp_discovery.foresee(self.api, self.spec)
 
     def ensure_load_balancer(self, cluster: Cluster, *, check: bool = False) -> Sequence[Change]:
         """Chapter 8: instance groups, health check, backend service, forwarding rule, the checkers' firewall rule."""

@@ -16,7 +16,7 @@ from khw.errors import DiffersError
 from khw.inventory.gcp_compute import firewall, firewall_facets
 from khw.inventory.gcp_errors import explained
 from khw.inventory.gcp_kinds import BACKEND, FIREWALL, FORWARDING_RULE, GROUP, HEALTH_CHECK, INSTANCE, NETWORK
-from khw.inventory.gcp_library import compute_v1
+from khw.inventory.gcp_messages import compute_v1
 from khw.inventory.gcp_operations import begin, finish, last
 from khw.inventory.gcp_sources import WORLD, source_ranges
 from khw.inventory.gcp_wanted import Wanted, ensure, mark

@@ -1,27 +1,32 @@
-"""google-cloud-compute, asked one way: a client for each kind, on the project's endpoint, with its credentials."""
+"""
+The project's API, asked one way, on its endpoint and with its credentials.
+
+What is made, changed or removed goes through google-cloud-compute, a client for each kind; what is only looked at
+comes without it (`khw.inventory.gcp_reads`), by the same names.
+"""
 
 from __future__ import annotations
 
 import threading
 import uuid
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import google.auth
-from google.api_core import exceptions as refusals
-from google.auth.credentials import AnonymousCredentials
-
+from khw.inventory.gcp_ahead import Ahead, Reading
 from khw.inventory.gcp_errors import explain, explained, is_project_missing
 from khw.inventory.gcp_kinds import INSTANCE, Kind
-from khw.inventory.gcp_library import compute_v1
+from khw.inventory.gcp_library import compute_v1, refusals
+from khw.inventory.gcp_messages import Message as Written
 from khw.inventory.gcp_patience import Patience
+from khw.inventory.gcp_reads import Reader, question
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from khw.cluster.model import Gcp
 
-# Messages of compute_v1 are made at run time: their fields have no types that a checker can see.
+# The library's messages are made at run time, and ours have its names: no types that a checker can see.
 Message = Any
 
 SCOPES = ("https://www.googleapis.com/auth/compute",)
@@ -44,7 +49,9 @@ class Api:
         self.patience = Patience(timeout, self.stopped)
         self._clients: dict[str, Any] = {}
         self._credentials: Any = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._reader = Reader(gcp.endpoint, self._read_as, self.request_timeout)
+        self._ahead = Ahead(self._reader.log_in, self._ask)
 
     def client(self, name: str) -> Any:
         """Return the client of this class name, made at first use."""
@@ -56,13 +63,23 @@ class Api:
             return self._clients[name]
 
     def _login(self) -> Any:
-        if self._credentials is None:
-            if self.gcp.credentials == "anonymous":
-                self._credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]  # google.auth has no types
-            else:
-                with explained("logging in", self.gcp):
-                    self._credentials, _ = google.auth.default(scopes=SCOPES)
-        return self._credentials
+        with self._lock:
+            if self._credentials is None:
+                self._credentials = self._found()
+            return self._credentials
+
+    def _found(self) -> Any:
+        if self.gcp.credentials == "anonymous":
+            from google.auth.credentials import AnonymousCredentials
+
+            return AnonymousCredentials()  # type: ignore[no-untyped-call]  # google.auth has no types
+        import google.auth
+
+        with explained("logging in", self.gcp):
+            return google.auth.default(scopes=SCOPES)[0]
+
+    def _read_as(self) -> Any | None:
+        return None if self.gcp.credentials == "anonymous" else self._login()
 
     def _options(self) -> dict[str, str]:
         return {"api_endpoint": self.gcp.endpoint} if self.gcp.endpoint else {}
@@ -78,14 +95,12 @@ class Api:
 
     def link(self, kind: Kind, name: str, zone: str = "") -> str:
         """Return the partial link to a resource of this project."""
-        plural = kind.client.removeprefix("Region").removesuffix("Client")
-        collection = plural[0].lower() + plural[1:]
         scope = {
             "global": "global",
             "region": f"regions/{self.gcp.region}",
             "zone": f"zones/{zone or self.gcp.zone}",
         }[kind.scope]
-        return f"projects/{self.gcp.project}/{scope}/{collection}/{name}"
+        return f"projects/{self.gcp.project}/{scope}/{kind.collection}/{name}"
 
     def get(self, kind: Kind, name: str, zone: str = "") -> Message | None:
         """Return the resource, or None if there is none of this name."""
@@ -101,16 +116,20 @@ class Api:
     def list(self, kind: Kind, zone: str = "") -> Sequence[Message]:
         """Return all resources of this kind in the project's region, zone or in all of it, by name."""
         with explained(f"listing {kind.name}s", self.gcp):
-            pages = self.read(kind.client, "list", self.place(kind, zone), whole=list)
-            return sorted(pages, key=lambda item: str(item.name))
+            found = self.read(kind.client, "list", self.place(kind, zone))
+            return sorted(found, key=lambda item: str(item.name))
 
     def labelled(self, label: str, value: str) -> Sequence[Message]:
         """Return the instances with this label, in every zone, by name."""
-        request = {"project": self.gcp.project, "filter": f"labels.{label}={value}"}
         with explained("listing instances", self.gcp):
-            scopes = self.read(INSTANCE.client, "aggregated_list", request, whole=list)
+            scopes = self.read(*self.labelled_reading(label, value))
             found = [item for _, scope in scopes for item in scope.instances]
         return sorted((i for i in found if i.labels.get(label) == value), key=lambda item: str(item.name))
+
+    def labelled_reading(self, label: str, value: str) -> tuple[str, str, dict[str, str]]:
+        """Return what `labelled` asks."""
+        request = {"project": self.gcp.project, "filter": f"labels.{label}={value}"}
+        return INSTANCE.client, "aggregated_list", request
 
     def ask(self, client: str, method: str, doing: str, request: Mapping[str, Any]) -> Message:
         """Ask something that only reads."""
@@ -124,19 +143,41 @@ class Api:
         The request has an id, by which Google knows it again: where an answer is lost it is asked once more, and
         nothing is made twice.
         """
+        self._ahead.forget()
         known = {"request_id": str(uuid.uuid4()), **request}
+        known = {name: part.whole() if isinstance(part, Written) else part for name, part in known.items()}
         return self.patience.ask(partial(self._call, client, method, known))
 
-    def read(
-        self, client: str, method: str, request: Mapping[str, Any], whole: Callable[[Any], Any] = lambda answer: answer
-    ) -> Any:
-        """
-        Ask something that may be asked again; the caller explains errors.
+    def expect(self, readings: Iterable[tuple[str, str, Mapping[str, Any]]]) -> None:
+        """Begin what will be asked soon; one that is there more often will be asked as often."""
+        self._ahead.begin(Reading.of(*reading) for reading in readings)
 
-        `whole` reads all pages of a list, which are requests too.
-        """
-        return self.patience.ask(lambda: whole(self._call(client, method, request)))
+    @contextmanager
+    def expecting(self, readings: Iterable[tuple[str, str, Mapping[str, Any]]]) -> Iterator[None]:
+        """Begin what will be asked within the block, unless it is begun already; what is left of it is dropped."""
+        rows = [Reading.of(*reading) for reading in readings]
+        self._ahead.begin(rows)
+        try:
+            yield
+        finally:
+            self._ahead.drop(rows)
+
+    def read(self, client: str, method: str, request: Mapping[str, Any]) -> Any:
+        """Ask something that may be asked again, a list to its last page; the caller explains errors."""
+        begun = self._ahead.take(client, method, request)
+        return begun.result() if begun else self._ask(client, method, request)
+
+    def _ask(self, client: str, method: str, request: Mapping[str, Any]) -> Any:
+        asked = question(client, method, request)
+        if asked is not None:
+            return self.patience.ask(partial(self._reader.read, asked, method))
+        paged = method.endswith("list")
+        return self.patience.ask(lambda: (list if paged else _same)(self._call(client, method, request)))
 
     def _call(self, client: str, method: str, request: Mapping[str, Any]) -> Any:
         ask = getattr(self.client(client), method)
         return ask(request=dict(request), timeout=self.request_timeout, retry=None)
+
+
+def _same(answer: Any) -> Any:
+    return answer

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from khw.cluster.model import Role
 from khw.inventory.gcp_kinds import ADDRESS, FIREWALL, INSTANCE, NETWORK, SUBNET
-from khw.inventory.gcp_library import compute_v1
+from khw.inventory.gcp_messages import compute_v1
 from khw.inventory.gcp_operations import last
 from khw.inventory.gcp_sources import admits, source_ranges
 from khw.inventory.gcp_wanted import Wanted, mark

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from google.api_core import exceptions as refusals
-
 from khw.converge.changes import Action, Change
 from khw.inventory.gcp_compute import CLUSTER_LABEL
 from khw.inventory.gcp_errors import explained
@@ -25,6 +23,7 @@ from khw.inventory.gcp_kinds import (
     SUBNET,
     Kind,
 )
+from khw.inventory.gcp_library import refusals
 from khw.inventory.gcp_operations import Job, begin, finish, last, together
 from khw.inventory.gcp_routes import route_name
 from khw.inventory.gcp_wanted import mark
@@ -94,7 +93,7 @@ def find(api: Api, spec: Spec) -> list[Found]:
     """
     listed = _listed(api, spec)
     known = {(row.kind, row.name) for row in listed}
-    names = [(kind, name) for kind in USERS for name in sorted(_names(spec, kind)) if (kind, name) not in known]
+    names = [(kind, name) for kind in USERS for name in sorted(names_of(spec, kind)) if (kind, name) not in known]
     found = together(api, [Job(pair, partial(api.get, *pair)) for pair in names])
     unlisted = [_by_name(spec, kind, found[kind, name]) for kind, name in names if found[kind, name] is not None]
     order = list(USERS)
@@ -131,12 +130,13 @@ def _of_kind(api: Api, spec: Spec, kind: Kind, zone: str) -> list[Found]:
     rows = []
     for item in api.list(kind, zone):
         ours = item.description == mark(spec.name)
-        if ours or str(item.name) in _names(spec, kind):
+        if ours or str(item.name) in names_of(spec, kind):
             rows.append(Found(kind, str(item.name), zone, ours))
     return rows
 
 
-def _names(spec: Spec, kind: Kind) -> set[str]:
+def names_of(spec: Spec, kind: Kind) -> set[str]:
+    """Return the names that khw gives resources of this kind."""
     name = spec.network.name
     firewalls = ("allow-internal", "allow-external", "allow-nodeports", "allow-health-check", "allow-nodes")
     return {

@@ -7,17 +7,16 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from google.api_core import exceptions as refusals
-
 from khw.cluster.model import NOT_KNOWN_YET, Cluster, Node, Role
 from khw.errors import ProviderError
 from khw.inventory.gcp_compute import CLUSTER_LABEL, ROLE_LABEL, metadata_of
 from khw.inventory.gcp_errors import explained
 from khw.inventory.gcp_kinds import ADDRESS, INSTANCE
+from khw.inventory.gcp_library import refusals
 from khw.inventory.gcp_operations import Job, last, together
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from khw.cluster.model import Planned, Spec
     from khw.inventory.gcp_clients import Api, Message
@@ -156,12 +155,24 @@ def _booted(api: Api, row: Message, deadline: float) -> tuple[Message | None, tu
             return None, ()
 
 
+def expected(api: Api, spec: Spec) -> Iterator[tuple[str, str, Mapping[str, str]]]:
+    """Give what discovery will ask, if the machines are where the cluster file has them."""
+    yield api.labelled_reading(CLUSTER_LABEL, spec.name)
+    yield ADDRESS.client, "get", {**api.place(ADDRESS), ADDRESS.field: spec.network.name}
+    for machine in spec.planned:
+        yield _host_keys_reading(api, machine.name, api.gcp.zone)
+
+
+def _host_keys_reading(api: Api, name: str, zone: str) -> tuple[str, str, dict[str, str]]:
+    request = {"project": api.gcp.project, "zone": zone, "instance": name, "query_path": "hostkeys/"}
+    return INSTANCE.client, "get_guest_attributes", request
+
+
 def _host_keys(api: Api, name: str, zone: str) -> tuple[str, ...]:
     """Return the host keys that the guest published: none yet while it boots (a 404, as Google answers it)."""
-    request = {"project": api.gcp.project, "zone": zone, "instance": name, "query_path": "hostkeys/"}
     with explained(f"reading the host keys of {name}", api.gcp):
         try:
-            answer = api.read(INSTANCE.client, "get_guest_attributes", request)
+            answer = api.read(*_host_keys_reading(api, name, zone))
         except (refusals.NotFound, refusals.PreconditionFailed):  # the latter: its metadata turn them off
             return ()
     return tuple(sorted(f"{item.key} {item.value}" for item in answer.query_value.items if item.value))

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import requests.exceptions
-from google.api_core import exceptions as refusals
 from google.auth import exceptions as auth
 
 from khw.errors import CredentialsError, ProviderError
+from khw.inventory.gcp_library import refusals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,6 +21,12 @@ class Kind:
     scope: Literal["global", "region", "zone"]
     command: str
 
+    @property
+    def collection(self) -> str:
+        """What the API's paths call it."""
+        plural = self.client.removeprefix("Region").removesuffix("Client")
+        return plural[0].lower() + plural[1:]
+
 
 NETWORK = Kind("network", "NetworksClient", "network", "global", "networks")
 SUBNET = Kind("subnet", "SubnetworksClient", "subnetwork", "region", "networks subnets")
@@ -32,3 +38,16 @@ HEALTH_CHECK = Kind("health-check", "RegionHealthChecksClient", "health_check", 
 BACKEND = Kind("backend-service", "RegionBackendServicesClient", "backend_service", "region", "backend-services")
 FORWARDING_RULE = Kind("forwarding-rule", "ForwardingRulesClient", "forwarding_rule", "region", "forwarding-rules")
 ROUTE = Kind("route", "RoutesClient", "route", "global", "routes")
+
+KINDS = (
+    NETWORK,
+    SUBNET,
+    FIREWALL,
+    ADDRESS,
+    INSTANCE,
+    GROUP,
+    HEALTH_CHECK,
+    BACKEND,
+    FORWARDING_RULE,
+    ROUTE,
+)

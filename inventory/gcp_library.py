@@ -58,9 +58,20 @@ def package() -> ModuleType:
     return lazy
 
 
+class _Refusals:
+    """What the API's refusals are; imported when the first comes, or somebody asks for one."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(import_module("google.api_core.exceptions"), name)
+        setattr(self, name, found)
+        return found
+
+
 if TYPE_CHECKING:
+    from google.api_core import exceptions as refusals
     from google.cloud import compute_v1
 else:
+    refusals = _Refusals()
     compute_v1 = package()
 
-__all__ = ["compute_v1"]
+__all__ = ["compute_v1", "refusals"]

@@ -9,11 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests.exceptions
-from google.api_core import exceptions as refusals
 
 from khw.errors import OperationError, ProviderError
 from khw.inventory.gcp_errors import MORE_QUOTA, explain, explained, spoken
-from khw.inventory.gcp_library import compute_v1
+from khw.inventory.gcp_library import compute_v1, refusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence

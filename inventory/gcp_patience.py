@@ -12,9 +12,9 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 import requests.exceptions
-from google.api_core import exceptions as refusals
 
 from khw.inventory.gcp_errors import UNANSWERED, reason_of
+from khw.inventory.gcp_library import refusals
 
 if TYPE_CHECKING:
     import threading
@@ -27,13 +27,6 @@ LONGEST_PAUSE = 8.0
 FAILING = 30.0  # how long an API may fail, or be away once it has answered
 THROTTLED = 150.0  # its limits are per minute: two of them, and a bit
 
-FAILURES = (
-    refusals.InternalServerError,
-    refusals.BadGateway,
-    refusals.ServiceUnavailable,
-    refusals.GatewayTimeout,
-)
-
 
 def is_throttled(error: Exception) -> bool:
     """Whether the API says that too much is asked of it: 429, or Compute Engine's own 403."""
@@ -44,7 +37,13 @@ def is_throttled(error: Exception) -> bool:
 
 def is_lost(error: Exception) -> bool:
     """Whether it is not known what became of the request."""
-    return isinstance(error, (*FAILURES, *UNANSWERED))
+    failures = (
+        refusals.InternalServerError,
+        refusals.BadGateway,
+        refusals.ServiceUnavailable,
+        refusals.GatewayTimeout,
+    )
+    return isinstance(error, (*failures, *UNANSWERED))
 
 
 def pause(error: Exception, tries: int) -> float:

@@ -13,7 +13,7 @@ from khw.errors import CredentialsError, ProviderError
 from khw.inventory.gcp_compute import CLUSTER_LABEL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from khw.cluster.model import Planned, Pool, Spec
     from khw.inventory.gcp_clients import Api, Message
@@ -28,14 +28,7 @@ def preflight(api: Api, spec: Spec) -> list[CheckResult]:
     region: list[Message] = []
 
     def project() -> str:
-        region.append(
-            api.ask(
-                "RegionsClient",
-                "get",
-                f"looking at region {gcp.region}",
-                {"project": gcp.project, "region": gcp.region},
-            )
-        )
+        region.append(api.ask("RegionsClient", "get", f"looking at region {gcp.region}", _region_request(api)))
         return f"project {gcp.project} answers; region {gcp.region} is {region[0].status or 'UP'}"
 
     first = _checked("project", f"project {gcp.project} with region {gcp.region}", project)
@@ -84,10 +77,28 @@ def _checked(name: str, expected: str, look: Callable[[], str]) -> CheckResult:
     )
 
 
+def expected(api: Api, spec: Spec) -> Iterator[tuple[str, str, Mapping[str, str]]]:
+    """Give what `preflight` will ask."""
+    yield "RegionsClient", "get", _region_request(api)
+    yield "ZonesClient", "get", _zone_request(api)
+    pools = (spec.controllers, spec.workers)
+    for kind in {pool.machine_type for pool in pools}:
+        yield "MachineTypesClient", "get", {**_zone_request(api), "machine_type": kind}
+    for image in {pool.image for pool in pools}:
+        yield "ImagesClient", *_image_reading(api, image)
+    yield api.labelled_reading(CLUSTER_LABEL, spec.name)
+
+
+def _region_request(api: Api) -> dict[str, str]:
+    return {"project": api.gcp.project, "region": api.gcp.region}
+
+
+def _zone_request(api: Api) -> dict[str, str]:
+    return {"project": api.gcp.project, "zone": api.gcp.zone}
+
+
 def _zone(api: Api) -> str:
-    zone = api.ask(
-        "ZonesClient", "get", f"looking at zone {api.gcp.zone}", {"project": api.gcp.project, "zone": api.gcp.zone}
-    )
+    zone = api.ask("ZonesClient", "get", f"looking at zone {api.gcp.zone}", _zone_request(api))
     if zone.status and zone.status != "UP":
         raise ProviderError(f"zone {api.gcp.zone} is {zone.status}", hint="another zone, in gcp.zone")
     return f"zone {api.gcp.zone} is UP"
@@ -111,24 +122,23 @@ def _type(api: Api, name: str) -> Message:
         "MachineTypesClient",
         "get",
         f"looking for machine type {name}",
-        {"project": api.gcp.project, "zone": api.gcp.zone, "machine_type": name},
+        {**_zone_request(api), "machine_type": name},
     )
 
 
 def _image(api: Api, image: str) -> str:
-    """Look up 'projects/P/global/images/NAME' or '…/images/family/FAMILY'."""
+    method, request = _image_reading(api, image)
+    found = api.ask("ImagesClient", method, f"looking for image {image}", request)
+    return f"{image} is {found.name}"
+
+
+def _image_reading(api: Api, image: str) -> tuple[str, dict[str, str]]:
+    """Return how to look up 'projects/P/global/images/NAME' or '…/images/family/FAMILY'."""
     parts = image.split("/")
     project = parts[parts.index("projects") + 1] if "projects" in parts else api.gcp.project
     if "family" in parts:
-        found = api.ask(
-            "ImagesClient",
-            "get_from_family",
-            f"looking for image {image}",
-            {"project": project, "family": parts[-1]},
-        )
-    else:
-        found = api.ask("ImagesClient", "get", f"looking for image {image}", {"project": project, "image": parts[-1]})
-    return f"{image} is {found.name}"
+        return "get_from_family", {"project": project, "family": parts[-1]}
+    return "get", {"project": project, "image": parts[-1]}
 
 
 def _quotas(api: Api, spec: Spec, region: Message) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from khw.inventory.gcp_kinds import NETWORK, ROUTE
-from khw.inventory.gcp_library import compute_v1
+from khw.inventory.gcp_messages import compute_v1
 from khw.inventory.gcp_operations import last
 from khw.inventory.gcp_wanted import Wanted, ensure, mark
 from khw.inventory.provider import Route

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from google.api_core import exceptions as refusals
-
 from khw.converge.changes import Action, Change
 from khw.errors import DiffersError
 from khw.inventory.gcp_errors import explained
+from khw.inventory.gcp_library import refusals
 from khw.inventory.gcp_operations import Job, begin, finish, together
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from khw.checks import CheckResult
     from khw.cluster.model import Cluster
@@ -31,6 +31,10 @@ class Provider(Protocol):
     Every `ensure_` is idempotent; with `check` it says what it would do and does nothing. What exists and differs is
     a `DiffersError` that names it, never overwritten silently.
     """
+
+    def look_ahead(self, phases: Collection[str]) -> None:
+        """Begin to read what `discover` and these phases of a run will ask for; whatever fails is told where it is."""
+        ...
 
     def preflight(self) -> Sequence[CheckResult]:
         """Chapter 1: credentials, project, region, zone: what is missing, before anything is made."""

@@ -8,7 +8,7 @@ from khw.cluster.model import Cluster, Node
 from khw.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from khw.checks import CheckResult
     from khw.cluster.model import Spec, StaticNode
@@ -31,6 +31,9 @@ class StaticProvider:
 
     def stop(self) -> None:
         """Nothing waits here."""
+
+    def look_ahead(self, phases: Collection[str]) -> None:
+        """All that there is to know is in the cluster file."""
 
     def preflight(self) -> Sequence[CheckResult]:
         """Nothing to look at before the nodes themselves are."""

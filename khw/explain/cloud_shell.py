@@ -7,6 +7,7 @@ gcloud; its API is Google's, so what curl posts there is what gcloud would.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from khw.explain.shell import heredoc, joined, quoted
@@ -60,7 +61,7 @@ def in_lab(api: Api, rows: Iterable[Wanted], members: Sequence[Node] = ()) -> st
 
 
 def _body(message: Message) -> str:
-    text = type(message).to_json(message, always_print_fields_with_no_presence=False, indent=2)
+    text = json.dumps(message.body, indent=2)
     if SSH_KEY not in text:
         return heredoc(text)
     return heredoc(text.replace("\\", "\\\\").replace("$", "\\$").replace(SSH_KEY, PUBLIC_KEY), expands=True)
