@@ -29,7 +29,7 @@ from khw.inventory.gcp_kinds import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from khw.cluster import Spec
+    from khw.cluster.model import Spec
     from khw.inventory.gcp_clients import Api
 
 # What each phase compares, by kind; a firewall rule belongs to the phase that makes it.

@@ -120,6 +120,7 @@ class Engine:
         with interrupt.listening(self._interrupted), interrupt.ends_by(self._end):
             try:
                 self._begin_logins()
+                self._look_ahead()
                 if self._lay_ground() and not interrupt.pressed():
                     self._walk_all()
             except BaseException as error:
@@ -136,6 +137,11 @@ class Engine:
         if spec.provider == "gcp":
             walked = {p.name for p in spec.planned if any(x.task for x in self._plan.phases_of(p.name, p.role))}
             self._early.begin(spec, self._run.workspace, filter(self._plan.takes, walked))
+
+    def _look_ahead(self) -> None:
+        """Ask the provider at once for all that this run will want to know of it."""
+        operators = self._plan.phases_of(OPERATOR, None) if self._plan.takes(OPERATOR) else ()
+        self._run.provider.look_ahead([phase.name for phase in operators])
 
     def _ended(self, exit_code: int, error: str = "") -> None:
         self._close()

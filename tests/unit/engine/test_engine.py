@@ -103,7 +103,7 @@ class World:
 
     def run(self, **plan: Any) -> Report:
         it = cluster(self.spec)
-        provider = SimpleNamespace(discover=lambda: it)
+        provider = SimpleNamespace(discover=lambda: it, look_ahead=lambda _phases: None)
         workspace = Workspace.beside(self.folder / "khw.yaml", "test")
         run = Run(spec=it.spec, workspace=workspace, provider=cast("Any", provider), store=cast("Any", None))
         run._pki = cast("Any", object())
@@ -335,7 +335,7 @@ def foresee(world: World, missing: frozenset[str], **plan: Any) -> Report:
         replace(node, exists=False, unreachable="its instance does not exist") if node.name in missing else node
         for node in it.nodes
     )
-    provider = SimpleNamespace(foresee=lambda: replace(it, nodes=nodes))
+    provider = SimpleNamespace(look_ahead=lambda _phases: None, foresee=lambda: replace(it, nodes=nodes))
     run = Run(
         spec=it.spec,
         workspace=Workspace.beside(world.folder / "khw.yaml", "test"),

@@ -70,10 +70,11 @@ def kind_of(field: FieldDescriptor) -> str:
     return {
         FieldDescriptor.TYPE_STRING: TEXT,
         FieldDescriptor.TYPE_INT32: NUMBER,
+        FieldDescriptor.TYPE_UINT32: NUMBER,
         FieldDescriptor.TYPE_INT64: LONG,
         FieldDescriptor.TYPE_DOUBLE: REAL,
         FieldDescriptor.TYPE_BOOL: TRUTH,
-    }[field.type]
+    }.get(field.type, str(field.type))
 
 
 @pytest.fixture(scope="module")
