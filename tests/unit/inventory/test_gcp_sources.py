@@ -121,9 +121,7 @@ def test_a_rule_that_differs_in_more_than_its_sources_is_still_named(lab: Lab) -
     from khw.errors import DiffersError
 
     lab.provider().ensure_compute()
-    rule = lab.api.get(FIREWALL, f"{NAME}-allow-external")
-    rule.disabled = True
-    request = {"project": "khw-unit", "firewall": rule.name, "firewall_resource": rule}
+    request = {"project": "khw-unit", "firewall": f"{NAME}-allow-external", "firewall_resource": {"disabled": True}}
     finish(lab.api, lab.api.start(FIREWALL.client, "patch_unary", request), "a test's patch")
     with pytest.raises(DiffersError, match="disabled is yes"):
         lab.provider().ensure_compute()
