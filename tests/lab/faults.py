@@ -50,11 +50,13 @@ class Fault:
     """
     A fault: it strikes, and it is over once it was lifted (by a person, or by itself after a time).
 
-    `says` is what an error has to say, if there is one; `begins` the progress line of a run at which it strikes.
+    `says` is what an error has to say, if there is one; `begins` the progress line of a run at which it strikes. One
+    that shows only where something is to be done `meets_work`, also after a run.
     """
 
     says = "never"
     begins = "controller-1 encryption"
+    meets_work = False
 
     @contextmanager
     def arranged(self, khw: Khw) -> Iterator[None]:
@@ -160,8 +162,9 @@ class DiskFull(Fault):
     """
 
     node: str
-    says = r"No space left on device"
+    says = r"the disk of the node is full"
     begins = "worker-1 certificates"
+    meets_work = True
     place = "/usr/local/bin"
     real = "/run/khw-real"  # the same directory of the machine's own disk
 
