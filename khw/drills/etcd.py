@@ -139,11 +139,11 @@ systemctl start --no-block etcd""",
 
 
 def _mend_disk(ground: Ground, values: Values) -> None:
-    """Take the small disk away. The member has no data then, and a run has it join again."""
+    """Take the small disk away, and others above it. The member has no data then, and a run has it join again."""
     ground.tried(
         values["last"],
-        f"rm -rf {MOVING} {JUNK}; mountpoint --quiet {DATA} || exit 0; systemctl stop etcd; umount {DATA}"
-        f" || umount --lazy {DATA}",
+        f"rm -rf {MOVING} {JUNK}; mountpoint --quiet {DATA} || exit 0; systemctl stop etcd;"
+        f" while mountpoint --quiet {DATA}; do umount {DATA} || umount --lazy {DATA} || exit; done",
     )
 
 
