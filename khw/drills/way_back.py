@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
 
 from khw.drills.drill import ETCDCTL
 from khw.errors import StepError
 from khw.files import write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from khw.cluster.model import Node
@@ -23,6 +24,9 @@ WATCHED = ("/etc/systemd/system/*.d/*", "/etc/cni/net.d/*")
 ON_NODE = "/var/lib/khw-drill.db"
 DATA = "/var/lib/etcd"
 PATIENCE = 20.0  # seconds for members that were only stopped
+STOP_BOTH = "systemctl kill --signal=KILL kube-apiserver; systemctl stop kube-apiserver etcd"
+"""The API server waits for its etcd, half a minute long, before it ends; what it still has to write is given up."""
+T = TypeVar("T")
 HEALTH = f"{ETCDCTL} endpoint health --command-timeout=3s --dial-timeout=3s"
 
 
@@ -80,12 +84,10 @@ def whole(ground: Ground) -> bool:
 
 def _well(ground: Ground) -> list[int]:
     """Return the cluster that each member is part of that is well."""
-    clusters = []
-    for node in ground.within_reach(ground.cluster.controllers):
-        code, out, _ = ground.tried(node.name, f"{HEALTH} >/dev/null && {ETCDCTL} endpoint status --write-out=json")
-        if code == 0:
-            clusters.append(int(json.loads(out)[0]["Status"]["header"]["cluster_id"]))
-    return clusters
+    asked = f"{HEALTH} >/dev/null && {ETCDCTL} endpoint status --write-out=json"
+    nodes = ground.within_reach(ground.cluster.controllers)
+    answers = _each(nodes, lambda node: ground.tried(node.name, asked))
+    return [int(json.loads(out)[0]["Status"]["header"]["cluster_id"]) for code, out, _ in answers if code == 0]
 
 
 def restore_etcd(ground: Ground, snapshot: Path) -> None:
@@ -93,9 +95,8 @@ def restore_etcd(ground: Ground, snapshot: Path) -> None:
     nodes = ground.within_reach(ground.cluster.controllers)
     data = snapshot.read_bytes()
     names = ",".join(f"{node.name}={_peer(node)}" for node in ground.cluster.controllers)
-    for node in nodes:
-        ground.tried(node.name, "systemctl stop kube-apiserver etcd")
-    for node in nodes:
+
+    def begin(node: Node) -> None:
         ground.sh(node.name, f"umask 077 && cat >{ON_NODE}", stdin=data)
         ground.sh(
             node.name,
@@ -109,11 +110,20 @@ mv {DATA}/restored/member {DATA}/member
 rm -rf {DATA}/restored {ON_NODE}""",
             timeout=120.0,
         )
-    for node in nodes:
-        ground.sh(node.name, "systemctl reset-failed etcd || true; systemctl start --no-block etcd")
+
+    _each(nodes, lambda node: ground.tried(node.name, STOP_BOTH))
+    _each(nodes, begin)
+    _each(
+        nodes, lambda node: ground.sh(node.name, "systemctl reset-failed etcd || true; systemctl start --no-block etcd")
+    )
     _until(lambda: lives(ground), 2 * PATIENCE)
-    for node in nodes:
-        ground.tried(node.name, "systemctl start --no-block kube-apiserver")
+    _each(nodes, lambda node: ground.tried(node.name, "systemctl start --no-block kube-apiserver"))
+
+
+def _each(nodes: Sequence[Node], do: Callable[[Node], T]) -> list[T]:
+    """Do something on several nodes at once: what waits for its limit on each of them waits once."""
+    with ThreadPoolExecutor(max(1, len(nodes))) as pool:
+        return list(pool.map(do, nodes))
 
 
 def _peer(node: Node) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -252,6 +253,21 @@ def test_files_that_came_during_the_drill_are_taken_away_and_others_stay() -> No
     assert [line for line in asked if line.startswith("rm")] == [
         "rm -rf /etc/cni/net.d/00-mine.conf; systemctl daemon-reload"
     ]
+
+
+def test_members_that_do_not_answer_are_waited_for_at_the_same_time() -> None:
+    from khw.drills.ground import Ground as RealGround
+
+    it = cluster(LAB)
+    all_asked = threading.Barrier(len(it.controllers), timeout=5.0)
+
+    def answer(argv: tuple[str, ...]) -> Completed:
+        all_asked.wait()
+        return Completed(argv, 1, "", "context deadline exceeded")
+
+    agents = {node.name: FakeAgent(answer) for node in it.controllers}
+    context = SimpleNamespace(cluster=it, agents=agents, unreachable={})
+    assert not way_back.lives(RealGround(context=cast("Any", context), folder=cast("Any", None)))
 
 
 def test_a_state_of_another_drill_is_not_overruled(session: FakeSession) -> None:
