@@ -80,8 +80,8 @@ that they have touched nothing of Kubernetes.
         " machines of one network?",
         "Try it: `khw ssh {controller} 'timeout 3 bash -c \"</dev/tcp/{worker_ip}/10250\" && echo open || echo closed'`"
         " says closed. The kubelet listens (`khw ssh {worker} sudo ss -ltn`), and yet nobody gets there.",
-        "Chapter 3 makes four rules: allow-internal, allow-external, allow-nodeports and allow-health-check."
-        " `khw plan --phase compute` says which one it would have to make.",
+        "Chapter 3 makes the rules allow-internal, allow-external and allow-nodeports; chapter 8's load balancer"
+        " has allow-health-check and allow-nodes. `khw plan --phase compute` says which one it would have to make.",
     ),
     repair=("khw run --phase compute",),
     cause=Cause(id="cloud:firewall:{network}-allow-internal"),
