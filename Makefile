@@ -42,7 +42,7 @@ lint: prepare
 test: unit lab
 
 unit: prepare
-	@.venv/bin/pytest tests/unit
+	@.venv/bin/pytest tests/unit --numprocesses 4 --dist loadfile
 
 browser:
 	@scripts/prepare.sh tests
