@@ -21,7 +21,7 @@ def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
     yield Directory(path="/var/lib/kubernetes")
     yield File(
         path="/var/lib/kubernetes/encryption-config.yaml",
-        content=encryption.render(cluster.spec.encryption.provider, pki.encryption_key),
+        content=encryption.render(cluster.spec.encryption.provider, {encryption.KEY_NAME: pki.encryption_key}),
         mode=0o600,
         masked=True,
     )

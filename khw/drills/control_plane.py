@@ -5,7 +5,7 @@ from __future__ import annotations
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
-from khw.certs.encryption import KEY_NAME
+from khw.certs.encryption import KEY_NAME, render
 from khw.drills.drill import Cause, Drill
 from khw.files import write_private
 from khw.secret import Secret
@@ -40,27 +40,9 @@ def _key(ground: Ground) -> Secret:
 
 def _config(ground: Ground, *, first: str) -> Secret:
     """Return the configuration with both keys: `first` writes, both read."""
-    from base64 import b64encode
-
     keys = {KEY_NAME: ground.pki.encryption_key, NEW_KEY: _key(ground)}
     order = sorted(keys, key=lambda name: name != first)
-    rows = "\n".join(
-        f"            - name: {name}\n              secret: {b64encode(keys[name].reveal()).decode()}" for name in order
-    )
-    return Secret(
-        f"""\
-apiVersion: apiserver.config.k8s.io/v1
-kind: EncryptionConfiguration
-resources:
-  - resources:
-      - secrets
-    providers:
-      - {ground.cluster.spec.encryption.provider}:
-          keys:
-{rows}
-      - identity: {{}}
-"""
-    )
+    return render(ground.cluster.spec.encryption.provider, {name: keys[name] for name in order})
 
 
 def _rotate_halfway(ground: Ground, values: Values) -> None:

@@ -30,7 +30,7 @@ def test_a_kubeconfig_embeds_everything_in_one_default_context() -> None:
 
 @pytest.mark.parametrize("provider", ["aescbc", "secretbox"])
 def test_the_encryption_configuration_encrypts_first_and_still_reads_what_is_plain(provider: str) -> None:
-    secret = encryption.render(provider, Secret(b"k" * 32))  # type: ignore[arg-type]  # a str from the decorator
+    secret = encryption.render(provider, {"key1": Secret(b"k" * 32)})  # type: ignore[arg-type]  # a str from the decorator
     config = YAML(typ="safe").load(secret.reveal())
     assert config["apiVersion"] == "apiserver.config.k8s.io/v1"
     (resource,) = config["resources"]

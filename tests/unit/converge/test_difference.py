@@ -141,7 +141,7 @@ def test_another_key_in_a_kubeconfig_is_said_to_be_another_and_not_shown() -> No
 
 def test_the_provider_of_encryption_is_seen_to_change_and_its_key_is_not() -> None:
     key = Secret(bytes(range(32)))
-    before, after = (encryption.render(p, key).reveal().decode() for p in ("aescbc", "secretbox"))
+    before, after = (encryption.render(p, {"key1": key}).reveal().decode() for p in ("aescbc", "secretbox"))
     said = difference.of_masked("encryption-config.yaml", on_the_node(before), after)
     assert [line.strip() for line in lines(said, "-")] == ["- aescbc:"]
     assert [line.strip() for line in lines(said, "+")] == ["- secretbox:"]
