@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from khw.cluster.model import Role
-from khw.converge.resources import Directory, File
+from khw.converge.resources import Command, Directory, File
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 KUBERNETES = "/var/lib/kubernetes"
 ETCD = "/etc/etcd"
 KUBELET = "/var/lib/kubelet"
+ETCD_USER = "etcd"
 
 CONTROLLER_PAIRS = {
     "kubernetes": "kubernetes",
@@ -54,9 +55,22 @@ def _controller(node: Node, pki: Pki) -> Iterator[Resource]:
     yield _certificate(f"{KUBERNETES}/front-proxy-ca.pem", pki.authority("front-proxy"))
     for name, identity in CONTROLLER_PAIRS.items():
         yield from _pair(KUBERNETES, name, pki.pair(identity))
+    yield _etcd_user()
     yield Directory(path=ETCD)
     yield _certificate(f"{ETCD}/ca.pem", pki.authority("etcd"))
-    yield from _pair(ETCD, "kubernetes", pki.pair(f"etcd-{node.name}"))
+    pair = pki.pair(f"etcd-{node.name}")
+    yield _certificate(f"{ETCD}/kubernetes.pem", pair)
+    yield _key(f"{ETCD}/kubernetes-key.pem", pair, owner=f"{ETCD_USER}:{ETCD_USER}")
+
+
+def _etcd_user() -> Command:
+    """Return the user that etcd runs as, and that owns its key and its data (chapter 7); it can log in nowhere."""
+    home = ("--home-dir", "/var/lib/etcd", "--no-create-home", "--shell", "/usr/sbin/nologin")
+    return Command(
+        name="user-etcd",
+        argv=("useradd", "--system", "--user-group", *home, ETCD_USER),
+        unless=("sh", "-c", f"id {ETCD_USER} >/dev/null 2>&1"),
+    )
 
 
 def _pair(directory: str, name: str, pair: Pair) -> Iterator[File]:
@@ -68,5 +82,5 @@ def _certificate(path: str, pair: Pair) -> File:
     return File(path=path, content=pair.certificate, mode=0o644)
 
 
-def _key(path: str, pair: Pair) -> File:
-    return File(path=path, content=pair.key, mode=0o600)
+def _key(path: str, pair: Pair, owner: str = "root:root") -> File:
+    return File(path=path, content=pair.key, mode=0o600, owner=owner)

@@ -45,8 +45,8 @@ def network(node: Node) -> Iterator[Resource]:
     for name in PLUGINS:
         yield Binary(path=f"{CNI_BIN}/{name}", artifact=f"cni-{name}")
     yield Directory(path=CNI_CONF)
-    yield File(path=f"{CNI_CONF}/10-bridge.conf", content=bridge(node))
-    yield File(path=f"{CNI_CONF}/99-loopback.conf", content=loopback())
+    yield File(path=f"{CNI_CONF}/10-bridge.conf", content=bridge(node), mode=0o600)
+    yield File(path=f"{CNI_CONF}/99-loopback.conf", content=loopback(), mode=0o600)
 
 
 def config(node: Node, pause: str) -> str:

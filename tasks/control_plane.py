@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from khw.converge.resources import Binary, Directory, File, Manifest, Unit, Wait
 from khw.engine.turns import Health
 from khw.tasks.kubeconfigs import ADMIN
-from khw.tasks.units import STRICT, render
+from khw.tasks.units import CIPHER_SUITES, STRICT, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +29,7 @@ STATE = "/var/lib/kubernetes"
 CONFIG = "/etc/kubernetes/config"
 LOGS = "/var/log/kubernetes"
 
+ADMISSION_CONFIG = f"{CONFIG}/admission.yaml"
 AUDIT_POLICY = f"{CONFIG}/audit-policy.yaml"
 AUTHENTICATION = f"{CONFIG}/authentication.yaml"
 SCHEDULER = f"{CONFIG}/kube-scheduler.yaml"
@@ -67,6 +68,7 @@ def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
         yield Binary(path=f"{BIN}/{name}", artifact=name)
     yield Directory(path=CONFIG)
     yield Directory(path=LOGS, mode=0o700)
+    yield File(path=ADMISSION_CONFIG, content=_ADMISSION)
     yield File(path=AUDIT_POLICY, content=_AUDIT_POLICY)
     yield File(path=AUTHENTICATION, content=_AUTHENTICATION)
     yield File(path=SCHEDULER, content=_SCHEDULER)
@@ -76,6 +78,7 @@ def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
         inputs=(
             f"{BIN}/kube-apiserver",
             *(f"{STATE}/{name}" for name in API_SERVER_INPUTS),
+            ADMISSION_CONFIG,
             AUDIT_POLICY,
             AUTHENTICATION,
         ),
@@ -167,10 +170,11 @@ def scheduler_unit() -> str:
 def _api_server_flags(node: Node, cluster: Cluster) -> dict[str, Flag]:
     network = cluster.network
     return {
+        "admission-control-config-file": ADMISSION_CONFIG,
         "advertise-address": node.internal_ip,
         "allow-privileged": True,
         "audit-log-maxage": 30,
-        "audit-log-maxbackup": 3,
+        "audit-log-maxbackup": 10,
         "audit-log-maxsize": 100,
         "audit-log-path": f"{LOGS}/audit.log",
         "audit-policy-file": AUDIT_POLICY,
@@ -196,6 +200,7 @@ def _api_server_flags(node: Node, cluster: Cluster) -> dict[str, Flag]:
         "proxy-client-key-file": f"{STATE}/front-proxy-client-key.pem",
         **FRONT_PROXY,
         "secure-port": network.api_port,
+        "service-account-extend-token-expiration": False,
         "service-account-issuer": cluster.api_url,
         "service-account-key-file": f"{STATE}/service-account.pem",
         "service-account-signing-key-file": f"{STATE}/service-account-key.pem",
@@ -204,6 +209,7 @@ def _api_server_flags(node: Node, cluster: Cluster) -> dict[str, Flag]:
         # without it, open watches hold a stopping API server for a minute
         "shutdown-watch-termination-grace-period": "5s",
         "tls-cert-file": f"{STATE}/kubernetes.pem",
+        "tls-cipher-suites": CIPHER_SUITES,
         "tls-private-key-file": f"{STATE}/kubernetes-key.pem",
         "v": 2,
     }
@@ -216,6 +222,8 @@ ADMISSION = (
     "ServiceAccount",
     "DefaultStorageClass",
     "ResourceQuota",
+    "DenyServiceExternalIPs",
+    "EventRateLimit",
 )
 
 
@@ -233,6 +241,7 @@ def _controller_manager_flags(cluster: Cluster) -> dict[str, Flag]:
         "root-ca-file": f"{STATE}/ca.pem",
         "service-account-private-key-file": f"{STATE}/service-account-key.pem",
         "service-cluster-ip-range": str(cluster.network.service_cidr),
+        "terminated-pod-gc-threshold": 1000,
         **_local_server("kube-controller-manager"),
         "use-service-account-credentials": True,
         "v": 2,
@@ -285,6 +294,32 @@ anonymous:
     - path: /livez
     - path: /readyz
     - path: /healthz
+"""
+
+_ADMISSION = """\
+# What a pod may ask for where its namespace says nothing else, and how many events may come.
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+  - name: EventRateLimit
+    configuration:
+      apiVersion: eventratelimit.admission.k8s.io/v1alpha1
+      kind: Configuration
+      limits:
+        - type: Server
+          qps: 500
+          burst: 5000
+  - name: PodSecurity
+    configuration:
+      apiVersion: pod-security.admission.config.k8s.io/v1
+      kind: PodSecurityConfiguration
+      defaults:
+        enforce: baseline
+        enforce-version: latest
+        audit: restricted
+        audit-version: latest
+      exemptions:
+        namespaces: [kube-system]
 """
 
 _AUDIT_POLICY = """\

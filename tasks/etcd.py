@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from khw.converge.resources import Binary, Command, Directory, Unit, Wait
 from khw.engine.turns import Health
 from khw.tasks import etcd_member
+from khw.tasks.certificates import ETCD_USER
 from khw.tasks.units import STRICT, render
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
     yield Binary(path="/usr/local/bin/etcdctl", artifact="etcdctl")
     yield Binary(path="/usr/local/bin/etcdutl", artifact="etcdutl")
     yield Directory(path="/etc/etcd")
-    yield Directory(path=DATA, mode=0o700)
+    yield Directory(path=DATA, mode=0o700, owner=f"{ETCD_USER}:{ETCD_USER}")
     yield _membership(node, cluster)
     yield Unit(
         name="etcd.service",
@@ -142,13 +143,18 @@ def unit(node: Node, cluster: Cluster) -> str:
         unit={"Wants": "network-online.target", "After": "network-online.target"},
         service={
             "Type": "notify",
+            "User": ETCD_USER,
             "Environment": (
                 "ETCD_INITIAL_CLUSTER=" + ",".join(f"{n.name}={_peer(n)}" for n in cluster.controllers),
                 "ETCD_INITIAL_CLUSTER_STATE=existing",
             ),
             "EnvironmentFile": f"-{ENVIRONMENT}",
             # a member that lost its data would come back under its old name, without what it promised
-            "ExecStartPre": f"/bin/sh -c '{HAS_DATA} || test -f {ENVIRONMENT} || {{ echo {REFUSAL}; exit 1; }}'",
+            "ExecStartPre": (
+                f"+/bin/sh -c '{HAS_DATA} || test -f {ENVIRONMENT} || {{ echo {REFUSAL}; exit 1; }}'",
+                # what root restored or put back, and data of a member that ran as root
+                f"+/bin/chown --recursive {ETCD_USER}:{ETCD_USER} {DATA}",
+            ),
             "ExecStartPost": f"+-/bin/rm -f {ENVIRONMENT}",
         },
         sandbox={**STRICT, "ReadWritePaths": DATA},

@@ -21,13 +21,27 @@ SANDBOX: units.Options = {
     "NoNewPrivileges": True,
     "ProtectSystem": "full",
     "ProtectHome": True,
-    "PrivateTmp": True,
+    "ProtectClock": True,
+    "ProtectHostname": True,
+    "ProtectControlGroups": True,
     "ProtectKernelLogs": True,
+    "PrivateDevices": True,
+    "PrivateTmp": True,
+    "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX AF_NETLINK",
+    "RestrictNamespaces": True,
     "RestrictRealtime": True,
     "RestrictSUIDSGID": True,
     "LockPersonality": True,
+    "MemoryDenyWriteExecute": True,
+    "SystemCallArchitectures": "native",
+    "SystemCallFilter": "@system-service @module",
+    "CapabilityBoundingSet": "CAP_NET_ADMIN CAP_NET_RAW CAP_SYS_MODULE CAP_SYS_RESOURCE",
+    "UMask": "0077",
 }
-"""It writes packet filter rules and /proc/sys/net, and iptables may load kernel modules; it needs no more."""
+"""
+It writes packet filter rules and /proc/sys/net, makes itself hard to kill when memory runs out, and iptables may load
+kernel modules; it needs no more.
+"""
 
 
 def kube_proxy(node: Node, cluster: Cluster) -> Iterator[Resource]:

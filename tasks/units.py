@@ -15,6 +15,13 @@ from typing import TypeAlias
 Flag: TypeAlias = str | int | bool | Sequence[str]
 Options: TypeAlias = Mapping[str, str | int | bool | Sequence[str]]
 
+CIPHER_SUITES = (
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+)
+"""What servers take below TLS 1.3, which has its own: forward secrecy, authenticated, for khw's ECDSA keys."""
+
 STRICT: Options = {
     "NoNewPrivileges": True,
     "ProtectSystem": "strict",

@@ -52,7 +52,7 @@ def _told(resource: Resource) -> tuple[str, str, str] | None:
         case Binary():
             return f"`{resource.path}` ({resource.artifact})", f"{resource.mode:04o}", "root:root"
         case Unit():
-            return f"`/etc/systemd/system/{resource.name}`", "0644", "root:root"
+            return f"`/etc/systemd/system/{resource.name}`", f"{resource.mode:04o}", "root:root"
         case Image():
             return f"image `{resource.reference}`", "", ""
         case _:

@@ -68,7 +68,7 @@ def prepare(node: Node, ops: Sequence[dict[str, Any]]) -> None:
         op["found"] = look(node, _path(node, op), digest=True)
         op["was"] = shown[op["name"]].get("ActiveState", "inactive")
         if _differs(op):
-            _write(_path(node, op), op["content"].encode())
+            _write(_path(node, op), op["content"].encode(), op["mode"])
             reload = True
     if reload:
         node.must(["systemctl", "daemon-reload"], "systemd cannot read its units again")
@@ -189,16 +189,16 @@ def _path(node: Node, spec: dict[str, Any]) -> str:
 def _differs(op: dict[str, Any]) -> bool:
     wanted = hashlib.sha256(op["content"].encode()).hexdigest()
     found = op["found"]
-    return (found.get("sha256"), found.get("mode")) != (wanted, 0o644)
+    return (found.get("sha256"), found.get("mode")) != (wanted, op["mode"])
 
 
 def _enabled(shown: dict[str, str]) -> bool:
     return shown.get("UnitFileState", "") in ENABLED
 
 
-def _write(path: str, content: bytes) -> None:
+def _write(path: str, content: bytes, mode: int) -> None:
     temporary = f"{path}.khw-new"
     with open(temporary, "wb") as file:
         file.write(content)
-    os.chmod(temporary, 0o644)
+    os.chmod(temporary, mode)
     os.replace(temporary, path)

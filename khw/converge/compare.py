@@ -189,7 +189,12 @@ def operation(resource: Resource, state: State, articles: Articles) -> dict[str,
         case Package():
             op |= {"name": resource.name, "timeout": _limit(resource.timeout, SLOW)}
         case Unit():
-            op |= {"content": resource.content, "enabled": resource.enabled, "running": resource.running}
+            op |= {
+                "content": resource.content,
+                "mode": resource.mode,
+                "enabled": resource.enabled,
+                "running": resource.running,
+            }
             op |= {"block": resource.block, "timeout": _limit(resource.timeout)}
         case Command():
             op |= {"argv": resource.argv, "timeout": _limit(resource.timeout), "payload": resource.stdin is not None}
@@ -359,7 +364,7 @@ def _image(resource: Image, state: State, sha256: str) -> Change:
 
 def _unit(resource: Unit, state: State, touched: Touched) -> Change:
     file, active = state["file"], state["active"]
-    same = file.get("sha256") == digest(resource.content.encode()) and file.get("mode") == 0o644
+    same = file.get("sha256") == digest(resource.content.encode()) and file.get("mode") == resource.mode
     diff = ""
     if file["kind"] == "absent" or file.get("text") is not None:
         diff = difference.of_text(unit_name(resource.name), file.get("text"), resource.content)

@@ -118,6 +118,7 @@ class Unit:
     name: str
     content: str
     inputs: tuple[str, ...] = ()
+    mode: int = 0o600  # of the unit file (CIS benchmark 1.1.1, 4.1.1; what is in it, systemd tells anybody)
     enabled: bool = True
     running: bool = True
     block: bool = True

@@ -62,7 +62,7 @@ broken that I can see, and that is just it: something is gone, and we are one st
         " `khw ssh {member} '{etcdctl} endpoint health --cluster'`.",
         "One member does not answer. What does systemd say of it there? `khw ssh {leader} systemctl status etcd`: look"
         " at how it ended, and ask yourself why it was not started again.",
-        "`systemctl cat etcd` shows the unit with everything that is laid over it. A file in etcd.service.d says"
+        "`sudo systemctl cat etcd` shows the unit with everything that is laid over it. A file in etcd.service.d says"
         " Restart=no.",
     ),
     repair=(

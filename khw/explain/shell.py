@@ -163,7 +163,8 @@ def _read(name: str) -> str:
 
 def _unit(unit: Unit) -> str:
     name = unit_name(unit.name)
-    rows = [f"cat >/etc/systemd/system/{name} {heredoc(unit.content)}", "systemctl daemon-reload"]
+    path = f"/etc/systemd/system/{name}"
+    rows = [f"install -m {unit.mode:04o} /dev/stdin {path} {heredoc(unit.content)}", "systemctl daemon-reload"]
     rows.append(f"systemctl {'enable' if unit.enabled else 'disable'} {name}")
     if unit.running:
         rows.append(f"systemctl restart {'' if unit.block else '--no-block '}{name}")

@@ -137,7 +137,7 @@ class Topics:
         values = self._content.options.get(word)
         entry = book.option_entry(word)
         if values and entry:
-            yield _topic("option of units", word, entry, _by_value(values), "systemctl cat UNIT")
+            yield _topic("option of units", word, entry, _by_value(values), "sudo systemctl cat UNIT")
 
     def _files(self, word: str, host: str | None) -> Iterator[Topic]:
         for path, hosts in self._content.paths.items():

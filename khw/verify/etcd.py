@@ -119,7 +119,7 @@ def judge_stranger(node: Node, context: Context, answers: Sequence[Completed]) -
         subject="mutual TLS",
         expected="a client without a certificate is refused",
         actual="refused" if refused else (said(answer) if answer.code else "it was let in"),
-        hint="etcd must run with --client-cert-auth=true: systemctl cat etcd",
+        hint="etcd must run with --client-cert-auth=true: sudo systemctl cat etcd",
     )
 
 

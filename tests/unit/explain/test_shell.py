@@ -142,7 +142,7 @@ def test_binaries_and_images_come_from_the_operators_copies() -> None:
 def test_a_unit_that_waits_for_others_is_not_waited_for() -> None:
     text = lines(Unit(name="etcd.service", content="[Service]\n", block=False), Needed())
     assert text.endswith("systemctl restart --no-block etcd.service")
-    assert "cat >/etc/systemd/system/etcd.service <<'EOF'\n[Service]\nEOF" in text
+    assert "install -m 0600 /dev/stdin /etc/systemd/system/etcd.service <<'EOF'\n[Service]\nEOF" in text
 
 
 def test_packages_and_objects() -> None:

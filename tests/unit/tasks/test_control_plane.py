@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from khw.certs.pki import Pki, load_or_issue
 from khw.cluster.model import Encryption, Spec
-from khw.converge.resources import Binary, Directory, File, Manifest, Unit, Wait
+from khw.converge.resources import Binary, Command, Directory, File, Manifest, Unit, Wait
 from khw.secret import Secret
 from khw.tasks import certificates, control_plane, encryption, etcd, kubeconfigs
 
@@ -79,11 +79,22 @@ def test_a_controller_gets_its_own_etcd_pair_and_the_control_planes(pki: Pki) ->
 
 
 @pytest.mark.parametrize("node", [CONTROLLER, WORKER], ids=lambda node: node.name)
-def test_every_key_is_secret_and_for_root_alone(node: Node, pki: Pki) -> None:
+def test_every_key_is_secret_and_for_its_reader_alone(node: Node, pki: Pki) -> None:
     for path, file in files(certificates.resources(node, CLUSTER, pki)).items():
         private = path.endswith("-key.pem")
         assert isinstance(file.content, Secret) == private
-        assert (file.mode, file.owner) == (0o600 if private else 0o644, "root:root")
+        owner = "etcd:etcd" if path == "/etc/etcd/kubernetes-key.pem" else "root:root"
+        assert (file.mode, file.owner) == (0o600 if private else 0o644, owner)
+
+
+def test_etcds_user_is_there_before_what_it_owns(pki: Pki) -> None:
+    rows = list(certificates.resources(CONTROLLER, CLUSTER, pki))
+    user = next(row for row in rows if isinstance(row, Command))
+    owned = next(row for row in rows if isinstance(row, File) and row.owner == "etcd:etcd")
+    assert user.argv[0] == "useradd"
+    assert "/usr/sbin/nologin" in user.argv
+    assert rows.index(user) < rows.index(owned)
+    assert not [row for row in certificates.resources(WORKER, CLUSTER, pki) if isinstance(row, Command)]
 
 
 # -- chapters 5 and 6 -----------------------------------------------------------------------------------------
@@ -160,7 +171,7 @@ def test_etcd_has_the_guides_flags(pki: Pki) -> None:
     members = ",".join(f"controller-{i}=https://10.240.0.1{i}:2380" for i in range(3))
     assert f"Environment=ETCD_INITIAL_CLUSTER={members}\n" in etcd_unit.content
     assert not etcd_unit.block  # the members wait for each other
-    assert Directory(path="/var/lib/etcd", mode=0o700) in resources
+    assert Directory(path="/var/lib/etcd", mode=0o700, owner="etcd:etcd") in resources
 
 
 def test_etcd_is_asked_for_its_health_last_and_as_the_guide_asks(pki: Pki) -> None:

@@ -137,9 +137,17 @@ def test_data_of_no_use_is_put_aside_and_what_a_start_left_is_removed(tmp_path: 
 
 
 def test_without_data_and_without_a_note_etcd_does_not_start() -> None:
-    (line,) = [row for row in etcd.unit(NODE, CLUSTER).splitlines() if row.startswith("ExecStartPre=")]
+    line, _ = [row for row in etcd.unit(NODE, CLUSTER).splitlines() if row.startswith("ExecStartPre=")]
     assert f"test -f {etcd.ENVIRONMENT}" in line
     assert "exit 1" in line
+
+
+def test_what_root_put_into_the_data_directory_is_etcds_before_it_starts() -> None:
+    rows = etcd.unit(NODE, CLUSTER).splitlines()
+    assert "User=etcd" in rows
+    assert [row for row in rows if row.startswith("ExecStartPre=")][-1] == (
+        "ExecStartPre=+/bin/chown --recursive etcd:etcd /var/lib/etcd"
+    )
 
 
 def test_the_unit_joins_unless_a_note_says_otherwise_and_the_note_goes_when_etcd_is_ready() -> None:
