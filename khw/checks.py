@@ -12,6 +12,7 @@ class Status(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     SKIPPED = "skipped"  # it does not apply here; `actual` says why
+    MANUAL = "manual"  # only a person can judge it; `actual` says what to look at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,19 +135,19 @@ class Session:
         report = engine.execute()
         return Outcome(report, engine.aggregated or AggregatedResult("khw run"))
 
-    def verify(self, *, wait: float = 0.0, names: Sequence[str] = ()) -> Verdict:
-        """Run every check, or those with these names; with `wait` again until all pass or the seconds are over."""
+    def verify(self, *, wait: float = 0.0, names: Sequence[str] = (), profile: str = "khw") -> Verdict:
+        """Run a profile's checks, or those with these names; with `wait` again until all pass or the time is over."""
         from khw.verify import run as verify
         from khw.verify.kept import keep
-        from khw.verify.table import select
+        from khw.verify.profiles import PROFILES
 
-        checks = select(names)
+        checks = PROFILES[profile].select(names)
         deadline = time.monotonic() + wait
         while True:
             with _ended_at_once(), self.connected() as context:
-                verdict = verify(context, checks)
+                verdict = verify(context, checks, diagnosed=PROFILES[profile].diagnosed)
             if not names:
-                keep(self.workspace.verified, verdict)
+                keep(self.workspace.benchmarked if profile == "cis" else self.workspace.verified, verdict)
             if verdict.ok or time.monotonic() >= deadline:
                 return verdict
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from docutils import nodes
 
-from from_code import checks, clusterfile, commands, errors, flags, onnodes, phases
+from from_code import checks, cis, clusterfile, commands, errors, flags, onnodes, phases
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -29,6 +29,7 @@ def pages() -> dict[str, str]:
         "phases": phases.page(),
         "cluster-file": clusterfile.page(),
         "checks": checks.page(),
+        "cis": cis.page(),
         "errors": errors.page(),
         "flags": flags.page(),
         "on-the-nodes": onnodes.page(),

@@ -74,6 +74,11 @@ class Workspace:
         return self.root / "verified.json"
 
     @property
+    def benchmarked(self) -> Path:
+        """What the last whole `khw verify --profile cis` found, for the report."""
+        return self.root / "verified-cis.json"
+
+    @property
     def bootstrap(self) -> Path:
         """Is there as long as etcd was never whole: only then may its members start a cluster of their own."""
         return self.root / "etcd-bootstrap"

@@ -34,6 +34,7 @@ _STYLES = {
     Status.PASSED: "green",
     Status.FAILED: "bold red",
     Status.SKIPPED: "dim",
+    Status.MANUAL: "yellow",
 }
 
 
@@ -68,6 +69,11 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 def outcome(value: Outcome | Status) -> Text:
     """Return a status in its colour."""
     return Text(value.value, style=_STYLES[value])
+
+
+def style_of(value: Outcome | Status) -> str:
+    """Return the colour of a status, for one that is called otherwise."""
+    return _STYLES[value]
 
 
 class ProgressLines:

@@ -11,6 +11,8 @@ from khw.diagrams.gantt import GOOD
 from khw.engine.phases import PHASES
 from khw.history.critical import critical_path
 from khw.live.frame import together
+from khw.verify.cis.summary import Row as Recommendation
+from khw.verify.cis.summary import rows, told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +50,15 @@ class Effort:
     sent: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """How much a unit could reach if it were taken over: 0 is a sandbox, 10 root as it always was."""
+
+    unit: str
+    hosts: str
+    figure: str  # '1.8 OK'
+
+
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """Everything that is on the page; what is None could not be had, and `missing` says why."""
@@ -58,6 +69,7 @@ class Facts:
     run: Timeline | None = None
     verified: Verified | None = None
     seen: Observed | None = None
+    benchmarked: Verified | None = None
     certificates: tuple[Held, ...] = ()
     artifacts: tuple[Row, ...] = ()
     missing: tuple[str, ...] = ()
@@ -93,6 +105,21 @@ class Facts:
         return (*self._checks(Status.PASSED), *self._checks(Status.SKIPPED))
 
     @property
+    def exposed(self) -> tuple[Exposed, ...]:
+        """How much each unit is exposed, host by host."""
+        return exposed(self.verified.results) if self.verified else ()
+
+    @property
+    def benchmark(self) -> tuple[Recommendation, ...]:
+        """The CIS benchmark's rows."""
+        return tuple(rows(self.benchmarked.results)) if self.benchmarked else ()
+
+    @property
+    def benchmark_told(self) -> str:
+        """The benchmark's counts in one line."""
+        return told(self.benchmark)
+
+    @property
     def talks(self) -> tuple[Talk, ...]:
         """Who talks to whom."""
         from khw.diagrams.tls import talks
@@ -101,6 +128,15 @@ class Facts:
 
     def _checks(self, status: Status) -> tuple[CheckResult, ...]:
         return tuple(r for r in self.verified.results if r.status is status) if self.verified else ()
+
+
+def exposed(results: Sequence[CheckResult]) -> tuple[Exposed, ...]:
+    """Return systemd's figures of the units of each host, hosts with the same figures in one row."""
+    hosts: dict[tuple[str, str], list[str]] = {}
+    for result in results:
+        if result.check == "exposure" and result.status is not Status.SKIPPED:
+            hosts.setdefault((result.subject, result.actual), []).append(result.node)
+    return tuple(Exposed(unit, together(names), figure) for (unit, figure), names in hosts.items())
 
 
 def changed_phases(run: Timeline) -> tuple[ChangedPhase, ...]:

@@ -30,12 +30,16 @@ def gather(session: Session, run_id: str = "", *, live: bool = True) -> Facts:
     verified = kept(session.workspace.verified)
     if verified is None:
         missing.append("no whole verify was kept: khw verify")
+    benchmarked = kept(session.workspace.benchmarked)
+    if benchmarked is None:
+        missing.append("the CIS benchmark was not looked at: khw verify --profile cis")
     return Facts(
         cluster=session.spec.name,
         version=__version__,
         at=datetime.now(UTC),
         run=run,
         verified=verified,
+        benchmarked=benchmarked,
         seen=_seen(session, missing) if live else None,
         certificates=tuple(held(session.workspace.pki)),
         artifacts=tuple(listed(session.store)),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from khw import diagrams
 from khw.diagrams.gantt import gantt
 from khw.pages.facts import SOON
+from khw.verify.cis.profile import NAME, VERSION
 
 if TYPE_CHECKING:
     from khw.pages.facts import Facts
@@ -34,4 +35,5 @@ def report(facts: Facts) -> str:
         gantt=Markup(gantt(facts.run)) if facts.run else "",  # noqa: S704 - our own, escaped
         pictures=pictures,
         soon=SOON,
+        benchmark=f"{NAME} {VERSION}",
     )

@@ -127,6 +127,7 @@ TITLES: Mapping[str, str] = {
     "coredns": "CoreDNS is not as it should be",
     "service-rules": "Service addresses do not work",
     "node-port": "NodePorts do not answer from outside",
+    "sandbox": "{name} has lost its sandbox",
 }
 """What is said of a cause of each kind; in the order of this table causes are shown."""
 
@@ -163,6 +164,7 @@ _NAMED = {
     "file": "file",
     "certificates": "file",
     "disk": "disk",
+    "exposure": "sandbox",
     "cloud": "cloud",
     "admission": "admission",
     "healthz": "component",
@@ -253,6 +255,8 @@ class Model:
                 return [_all(*self._cloud("allow-external"), Thing("cloud", f"instance:{here}"))]
             case "unit":
                 return self._unit(thing)
+            case "sandbox":
+                return [_all(Thing("file", f"{UNITS}/{thing.name}", here))]
             case "file":  # a key is another's because its certificate is
                 return [_all(Thing("file", thing.name.replace("-key.pem", ".pem"), here))]
             case "etcd-member" | "etcd-open" | "etcd-alarm":

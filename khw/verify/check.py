@@ -22,7 +22,9 @@ NODES = CONTROLLERS | WORKERS
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """
-    What one look at one thing gave. `ok` is None where the check does not apply (`actual` says why).
+    What one look at one thing gave.
+
+    `ok` is None where the check does not apply (`actual` says why), and where it is a person's to judge (`manual`).
 
     `subject` tells findings of one check apart (a unit, a pair of workers); `node` is the node that it is about,
     where that is not the node that was asked. `evidence` are lines that were seen (a journal's last, a difference),
@@ -37,6 +39,7 @@ class Finding:
     node: str = ""
     evidence: str = ""
     command: str = ""
+    manual: bool = False
 
 
 Ask: TypeAlias = "Callable[[Node, Context], Sequence[RemoteCommand]]"

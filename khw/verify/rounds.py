@@ -166,7 +166,7 @@ def _failure(error: KhwError, expected: str) -> Finding:
 
 
 def _result(name: str, finding: Finding, node: str, seconds: float) -> CheckResult:
-    statuses = {True: Status.PASSED, False: Status.FAILED, None: Status.SKIPPED}
+    statuses = {True: Status.PASSED, False: Status.FAILED, None: Status.MANUAL if finding.manual else Status.SKIPPED}
     result = CheckResult(
         name=f"{name} {finding.subject}".rstrip(),
         check=name,

@@ -22,6 +22,7 @@ from khw.verify import (
     edges,
     encryption,
     etcd,
+    exposure,
     files,
     forwarding,
     network,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 CHECKS: tuple[Check, ...] = (
     NodeCheck(name="unit", roles=NODES, ask=units.ask, judge=units.judge),
     NodeCheck(name="file", roles=NODES, ask=files.ask, judge=files.judge),
+    NodeCheck(name="exposure", roles=NODES, ask=exposure.ask, judge=exposure.judge),
     NodeCheck(name="disk", roles=NODES, ask=disk.ask, judge=disk.judge),
     NodeCheck(name="certificates", roles=NODES, ask=certificates.ask, judge=certificates.judge),
     NodeCheck(name="etcd", roles=CONTROLLERS, ask=etcd.ask_member, judge=etcd.judge_member),

@@ -44,15 +44,16 @@ class Verdict:
             name=suite,
             tests=str(len(self.results)),
             failures=str(counts[Status.FAILED]),
-            skipped=str(counts[Status.SKIPPED]),
+            skipped=str(counts[Status.SKIPPED] + counts[Status.MANUAL]),
             errors="0",
         )
         for result in self.results:
             case = SubElement(
                 root, "testcase", name=result.name, classname=result.node or "cluster", time=f"{result.seconds:.2f}"
             )
-            if result.status is Status.SKIPPED:
-                SubElement(case, "skipped", message=_clean(result.actual))
+            if result.status in (Status.SKIPPED, Status.MANUAL):
+                told = "to be judged by a person: " if result.status is Status.MANUAL else ""
+                SubElement(case, "skipped", message=_clean(f"{told}{result.actual}"))
             elif result.status is Status.FAILED:
                 cause = behind.get(id(result))
                 failure = SubElement(

@@ -20,7 +20,18 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 needs_chromium = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="no Chromium and its driver: on Debian scripts/prepare.sh tests installs them"
 )
-SECTIONS = ["run", "changes", "checks", "network", "components", "tls", "certificates", "versions", "effort"]
+SECTIONS = [
+    "run",
+    "changes",
+    "checks",
+    "hardening",
+    "network",
+    "components",
+    "tls",
+    "certificates",
+    "versions",
+    "effort",
+]
 NODES = [f"{role}-{number}" for role in ("controller", "worker") for number in range(3)]
 
 

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from commandline import KHW, instance
 
+from from_code import cis
+from khw.verify.cis.summary import rows
+
 if TYPE_CHECKING:
     from commandline import Khw
 
@@ -37,6 +40,11 @@ def test_bare_machines_become_a_cluster(first_run: Any) -> None:
 
 def test_verify_is_green(cluster: Khw) -> None:
     cluster.ok("verify", "--wait", "60")
+
+
+def test_it_stands_by_the_cis_benchmark_as_the_documents_say(cluster: Khw) -> None:
+    said = cluster.json("verify", "--profile", "cis")["checks"]
+    assert cis.words(rows(map(cis.result, said))) == cis.words(cis.results())
 
 
 def test_a_second_run_changes_nothing(cluster: Khw) -> None:

@@ -44,7 +44,33 @@ RUN = Timeline(
 )
 FAILED = CheckResult(name="etcd", node="controller-1", status=Status.FAILED, expected="it answers", actual=EVIL)
 PASSED = CheckResult(name="clock", node="controller-0", status=Status.PASSED, expected="right", actual="0.1 s")
-WHOLE = Facts(cluster="test", version="1", at=AT, run=RUN, verified=Verified(AT, (FAILED, PASSED)), seen=observed())
+EXPOSED = tuple(
+    CheckResult(
+        name="exposure etcd.service",
+        check="exposure",
+        subject="etcd.service",
+        node=f"controller-{number}",
+        status=Status.PASSED,
+        expected="little",
+        actual="1.1 OK",
+    )
+    for number in range(3)
+)
+JUDGED = tuple(
+    CheckResult(
+        name=f"cis {number}", check="cis", subject=number, node="", status=status, expected="asked", actual=EVIL
+    )
+    for number, status in (("5.1.1", Status.PASSED), ("5.1.7", Status.MANUAL), ("2.1", Status.FAILED))
+)
+WHOLE = Facts(
+    cluster="test",
+    version="1",
+    at=AT,
+    run=RUN,
+    verified=Verified(AT, (FAILED, PASSED, *EXPOSED)),
+    benchmarked=Verified(AT, JUDGED),
+    seen=observed(),
+)
 
 
 class Balance(HTMLParser):
@@ -102,7 +128,7 @@ def test_what_is_missing_is_said() -> None:
 
 def test_failed_checks_and_stopped_hosts_come_with_the_way_out() -> None:
     text = report(WHOLE)
-    assert "1 of 2 failed" in text
+    assert "1 of 5 failed" in text
     assert "→ mend it" in text
     assert "exit code 3" in text
 
@@ -135,3 +161,13 @@ def test_what_verify_found_is_kept_for_it_and_a_file_of_another_shape_is_not_tak
     assert found.results == (FAILED, PASSED)
     path.write_text(re.sub("actual", "seen", path.read_text()))
     assert kept(path) is None
+
+
+def test_it_has_the_figures_of_each_unit_and_the_benchmarks_numbers() -> None:
+    text = report(WHOLE)
+    assert "controller-0,1,2" in text
+    assert text.count("1.1 OK") == 3 + 1  # the checks themselves, and one row for hosts with the same figure
+    for number in ("2.1", "5.1.1", "5.1.7"):
+        assert f'<td class="h">{number}</td>' in text
+    assert "1 fail, 1 manual, 1 pass, 0 not applicable, of 3 recommendations" in text
+    assert 'id="hardening"' not in report(replace(WHOLE, verified=None, benchmarked=None))

@@ -22,6 +22,7 @@ from khw.verify import (
     controllers,
     disk,
     etcd,
+    exposure,
     files,
     forwarding,
     nodes,
@@ -357,7 +358,7 @@ def contents(file: File) -> bytes:
 
 def certificate_answers(context: Context, **changed: Any) -> list[Completed]:
     wanted = certificates.files(CONTROLLER, context)
-    stats = "".join(f"{file.mode:o} root:root {file.path}\n" for file in wanted)
+    stats = "".join(f"{file.mode:o} {file.owner} {file.path}\n" for file in wanted)
     sums = "".join(f"{hashlib.sha256(contents(file)).hexdigest()}  {file.path}\n" for file in wanted)
     public = [file for file in wanted if certificates.is_certificate(file)]
     texts = "".join(f"== {file.path}\n{contents(file).decode()}" for file in public)
@@ -381,7 +382,7 @@ def test_no_key_is_ever_read_from_a_node(context: Context) -> None:
 
 def test_a_key_that_others_can_read_is_named(context: Context) -> None:
     stats = certificate_answers(context)[0].out.replace(
-        "600 root:root /etc/etcd/kubernetes-key.pem", "644 root:root /etc/etcd/kubernetes-key.pem"
+        "600 etcd:etcd /etc/etcd/kubernetes-key.pem", "644 etcd:etcd /etc/etcd/kubernetes-key.pem"
     )
     (finding,) = certificates.judge(CONTROLLER, context, certificate_answers(context, stats=stats))
     assert finding.subject == "/etc/etcd/kubernetes-key.pem"
@@ -456,3 +457,26 @@ def test_a_worker_that_forwards_nothing_is_seen(context: Context, chain: str, fo
     (finding,) = forwarding.judge(WORKER, context, answers)
     assert finding.actual == seen
     assert finding.ok is (seen == "they are")
+
+
+EXPOSED = """\
+→ Overall exposure level for etcd.service: 1.1 OK 🙂
+→ Overall exposure level for kube-apiserver.service: 9.6 UNSAFE 😨
+→ Overall exposure level for kube-scheduler.service: 1.8 OK 🙂
+"""
+
+
+def test_a_unit_without_its_sandbox_is_named_with_its_figure(context: Context) -> None:
+    found = {finding.subject: finding for finding in exposure.judge(CONTROLLER, context, [said(EXPOSED)])}
+    assert (found["etcd.service"].ok, found["etcd.service"].actual) == (True, "1.1 OK")
+    assert (found["kube-apiserver.service"].ok, found["kube-apiserver.service"].actual) == (False, "9.6 UNSAFE")
+
+
+def test_a_figure_that_systemd_does_not_give_is_no_failure(context: Context) -> None:
+    found = {finding.subject: finding for finding in exposure.judge(CONTROLLER, context, [said(EXPOSED)])}
+    assert found["kube-controller-manager.service"].ok is None
+
+
+def test_every_unit_of_ours_has_a_limit(context: Context) -> None:
+    for node in (CONTROLLER, WORKER):
+        assert {unit.name for unit in units.units(node, context)} <= set(exposure.LIMITS)
