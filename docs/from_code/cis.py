@@ -50,7 +50,10 @@ def result(row: dict[str, Any]) -> CheckResult:
 
 def words(found: list[Row]) -> dict[str, str]:
     """Return each recommendation's results on all kinds of nodes, by its number."""
-    return {number: " / ".join(r.word for r in found if r.number == number) for number in {r.number for r in found}}
+    by_number: dict[str, dict[str, None]] = {}
+    for row in found:
+        by_number.setdefault(row.number, {})[row.word] = None
+    return {number: " / ".join(words) for number, words in by_number.items()}
 
 
 def page() -> str:

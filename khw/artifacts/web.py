@@ -83,7 +83,9 @@ class Web:
                 raise NotThereError(msg) from None
             self._dead[host] = str(reason)
             msg = f"{host} does not answer: {reason}"
-            raise ArtifactError(msg, hint="without internet, use the mirror or the build source") from None
+            raise ArtifactError(
+                msg, hint="without internet, load a bundle (khw artifacts load), or use the mirror or the build source"
+            ) from None
 
     def read(self, url: str, headers: Mapping[str, str] | None = None) -> tuple[bytes, Mapping[str, str]]:
         """Return a small answer's body and headers."""

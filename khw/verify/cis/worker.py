@@ -21,10 +21,9 @@ HELD = "the kubelet's {} certificate is khw's: `khw run` renews it, the API issu
 
 
 def _own_name(seen: Seen) -> Judged:
-    name = seen.flag("kubelet", "hostname-override")
-    if name is None:
+    if seen.flag("kubelet", "hostname-override") is None:
         return met("--hostname-override is not given")
-    return unmet(f"--hostname-override={name}, the machine's own, so that no DHCP client makes another node of it")
+    return unmet("--hostname-override is the machine's own name, so that no DHCP client makes another node of it")
 
 
 def _rotates(seen: Seen) -> Judged:

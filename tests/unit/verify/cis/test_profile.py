@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from khw.checks import CheckResult, Status
+from khw.cli.main import main
 from khw.errors import UsageError
 from khw.output.benchmark import benchmark
 from khw.verify.check import ClusterCheck, NodeCheck
@@ -76,3 +79,11 @@ def test_junit_says_what_is_a_persons_to_judge() -> None:
     text = Verdict((result("5.1.7", "", Status.MANUAL, "look"),)).as_junit("cis")
     assert 'skipped="1"' in text
     assert "to be judged by a person: look" in text
+
+
+def test_a_number_that_there_is_not_is_a_usage_error_before_any_machine_is_asked(tmp_path: Path) -> None:
+    file = str(tmp_path / "khw.yaml")
+    assert CliRunner().invoke(main, ["-f", file, "init"]).exit_code == 0
+    done = CliRunner().invoke(main, ["-f", file, "verify", "--profile", "cis", "1.9"])
+    assert done.exit_code == 2
+    assert "the benchmark's version 1.12 has no 1.9" in done.stderr
