@@ -10,29 +10,13 @@ whoever else imports it in this process (docs/decisions/0028-start-up.md).
 from __future__ import annotations
 
 import re
-import sys
-from importlib import import_module, reload
-from importlib.util import find_spec, module_from_spec
-from types import ModuleType
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from khw.imports import Later, lazily
+
 NAME = "google.cloud.compute_v1"
-
-
-class LazyPackage(ModuleType):
-    """The package; what it exports is looked up where it is defined."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") and name not in {"__all__", "__version__"}:
-            raise AttributeError(name)
-        found = _defined(name)
-        if found is None:
-            package: ModuleType = self
-            package.__class__ = ModuleType  # from here on it is the package as everybody knows it
-            reload(package)
-            return getattr(self, name)
-        setattr(self, name, found)
-        return found
 
 
 def _defined(name: str) -> Any:
@@ -45,33 +29,11 @@ def _defined(name: str) -> Any:
     return import_module(f"{NAME}.{name}") if find_spec(f"{NAME}.{name}") else None
 
 
-def package() -> ModuleType:
-    """Return the package; the one that is there, if somebody imported it already."""
-    if (there := sys.modules.get(NAME)) is not None:
-        return there
-    spec = find_spec(NAME)
-    if spec is None:
-        raise ModuleNotFoundError(NAME, name=NAME)
-    lazy = module_from_spec(spec)
-    lazy.__class__ = LazyPackage
-    sys.modules[NAME] = lazy
-    return lazy
-
-
-class _Refusals:
-    """What the API's refusals are; imported when the first comes, or somebody asks for one."""
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(import_module("google.api_core.exceptions"), name)
-        setattr(self, name, found)
-        return found
-
-
 if TYPE_CHECKING:
     from google.api_core import exceptions as refusals
     from google.cloud import compute_v1
 else:
-    refusals = _Refusals()
-    compute_v1 = package()
+    refusals = Later("google.api_core.exceptions")
+    compute_v1 = lazily(NAME, _defined)
 
 __all__ = ["compute_v1", "refusals"]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from khw import interrupt
 from khw.errors import HostKeyError, KhwError, UnreachableError
+from khw.ssh import libraries
 from khw.ssh.client import Agent, Completed, FileState, Payload, RemoteCommand
 
 if TYPE_CHECKING:
@@ -115,13 +116,15 @@ class KhwConnection:
         timeout = float(options.get("conn_timeout", 20.0))
         keys = options.pop("host_keys", None)
 
+        libraries.load()
+
         def login(patience: float, algorithms: dict[str, list[str]]) -> paramiko.SSHClient:
             from nornir_netmiko.connections import Netmiko
 
             netmiko = Netmiko()
             limits = dict.fromkeys(("conn_timeout", "auth_timeout", "banner_timeout"), patience)
             strict = {"ssh_strict": True, "disabled_algorithms": algorithms, "auto_connect": False}
-            kind = platform if platform and platform != "linux" else "terminal_server"
+            kind = platform if platform and platform != "linux" else libraries.NODE
             arguments = {**options, **limits, **strict}
             with _known_hosts(hostname or "", port or 22, keys) as file:
                 netmiko.open(hostname, username, password, port or 22, kind, {**arguments, **file}, configuration)
@@ -171,6 +174,7 @@ def open_agent(  # noqa: PLR0913 - all are what a login takes
     connect_timeout: float = 20.0,
 ) -> Agent:
     """Connect to a node and start the agent."""
+    libraries.load()
 
     def login(patience: float, algorithms: dict[str, list[str]]) -> paramiko.SSHClient:
         import paramiko
