@@ -30,6 +30,7 @@ from khw.cluster.workspace import Workspace
 from khw.files import write_atomically
 from khw.inventory import provider_for
 from khw.inventory.keys import login_key, login_public_key
+from khw.inventory.logins import netmiko_options, node_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,7 +69,7 @@ def inventory_of(cluster: Cluster, workspace: Workspace, *, check: bool = False)
         data["host_keys"] = in_memory = _InMemory(keys)
         host_keys = in_memory.path
     groups = Groups({role: Group(name=role) for role in ("controller", "worker")})
-    options = _netmiko(cluster, login_key(cluster.spec, workspace, check=check), host_keys)
+    options = netmiko_options(cluster.spec, login_key(cluster.spec, workspace, check=check), host_keys)
     hosts = Hosts()
     for node in cluster.nodes:
         hosts[node.name] = Host(
@@ -83,12 +84,7 @@ def inventory_of(cluster: Cluster, workspace: Workspace, *, check: bool = False)
                 "netmiko": ConnectionOptions(platform="terminal_server", extras=dict(options)),
                 "khw_agent": ConnectionOptions(
                     platform="terminal_server",
-                    extras={
-                        "name": node.name,
-                        "unreachable": node.unreachable,
-                        "host_keys": list(node.host_keys),
-                        **options,
-                    },
+                    extras=node_options(node, options),
                 ),
             },
         )
@@ -114,23 +110,6 @@ class _InMemory:
         weakref.finalize(self, os.close, descriptor)
         os.write(descriptor, data)
         self.path = Path(f"/proc/self/fd/{descriptor}")
-
-
-def _netmiko(cluster: Cluster, private_key: Path, host_keys: Path) -> dict[str, Any]:
-    """Return netmiko's options: khw's key and no other, and only the host keys that the provider published."""
-    timeout = cluster.spec.timeouts.connect
-    return {
-        "use_keys": True,
-        "key_file": str(private_key),
-        "allow_agent": False,
-        "ssh_strict": True,
-        "system_host_keys": False,
-        "alt_host_keys": True,
-        "alt_key_file": str(host_keys),
-        "conn_timeout": timeout,
-        "auth_timeout": timeout,
-        "banner_timeout": timeout,
-    }
 
 
 def known_hosts(nodes: Iterable[Node]) -> str:

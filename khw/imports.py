@@ -48,6 +48,9 @@ def lazily(name: str, defined: Callable[[str], Any]) -> ModuleType:
     lazy.__class__ = LazyPackage
     lazy.khw_defined = defined  # type: ignore[attr-defined]  # its class is new
     sys.modules[name] = lazy
+    parent, _, child = name.rpartition(".")
+    if parent:
+        setattr(import_module(parent), child, lazy)
     return lazy
 
 

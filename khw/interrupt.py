@@ -195,7 +195,15 @@ def kill_group(child: subprocess.Popen[Any]) -> None:
 def leave(code: int) -> NoReturn:
     """End the process; after the second press without waiting for threads that may hang in a call."""
     if ended():
+        vanish(code)
+    sys.exit(code)
+
+
+def vanish(code: int) -> NoReturn:
+    """End the process as it is: nothing is waited for, and nothing is taken apart object by object."""
+    try:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+    except OSError:  # whoever read it is gone
+        code = code or 1
+    os._exit(code)

@@ -16,7 +16,7 @@ from khw.errors import UnreachableError, UsageError
 from khw.files import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from nornir.core.task import AggregatedResult
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from khw.history.status import RunStatus
     from khw.inventory.provider import Provider
     from khw.ssh.connection import Agent
+    from khw.ssh.early import EarlyLogins
     from khw.verify import Context
     from khw.verify.verdict import Verdict
 
@@ -58,6 +59,7 @@ class Session:
     file: Path
     check: bool = False
     workspace: Workspace = field(init=False)
+    _early: EarlyLogins | None = field(init=False, default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.workspace = Workspace.beside(self.file, self.spec.name)
@@ -76,6 +78,13 @@ class Session:
         from khw.artifacts.store import Store
 
         return Store(self.spec.artifacts.sources, self.spec.artifacts.mirror)
+
+    def begin_logins(self, hosts: Collection[str] | None = None) -> None:
+        """Log in to these hosts (None: to all) while there is much to load yet; the next run takes the logins over."""
+        from khw.ssh.early import EarlyLogins
+
+        self._early = EarlyLogins()
+        self._early.begin(self.spec, self.workspace, lambda name: hosts is None or name in hosts)
 
     def context(self, *, check: bool = False, foresee: bool = False) -> Run:
         """Return what the steps of one run share."""
@@ -131,7 +140,8 @@ class Session:
 
         run = self.context(check=self.check, foresee=self.check)
         run.before = before or run.before
-        engine = Engine(run, plan, run_id, sinks)
+        engine = Engine(run, plan, run_id, sinks, self._early)
+        self._early = None
         report = engine.execute()
         return Outcome(report, engine.aggregated or AggregatedResult("khw run"))
 

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from khw.converge.resources import File
-from khw.engine.engine import Plan
-from khw.engine.phases import ON_NODES, Phase
+from khw.interrupt import vanish
 from khw.session import open_session
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from khw.certs.pki import Pki
     from khw.cluster.model import Cluster, Node
     from khw.converge.resources import Resource
-    from khw.engine.phases import Task
+    from khw.engine.phases import Phase, Task
 
 STEPS = 50
 
@@ -51,6 +50,8 @@ def only(number: int) -> Task:
 
 def phases(how: str) -> tuple[Phase, ...]:
     """Return the fifty steps as one phase, or as fifty."""
+    from khw.engine.phases import ON_NODES, Phase
+
     if how == "together":
         return (Phase(name="steps", chapter=1, title="fifty files", roles=ON_NODES, task=files),)
     return tuple(
@@ -61,6 +62,10 @@ def phases(how: str) -> tuple[Phase, ...]:
 def main() -> int:
     """Do the steps, and say what they came to."""
     session = open_session(Path(sys.argv[1]))
+    session.begin_logins()  # as `khw run` does, before all else is imported
+
+    from khw.engine.engine import Plan
+
     report = session.run(Plan(phases=phases(sys.argv[2])), sinks=[], what="bench").report
     unchanged = sum(len(result.changes) - result.changed for result in report.results)
     sys.stdout.write(f"{unchanged} unchanged, {report.changed} changed, {report.round_trips} round trips\n")
@@ -71,4 +76,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    vanish(main())  # as the installed `khw` does

@@ -89,6 +89,16 @@ def main(ctx: click.Context, file: Path) -> None:
     ctx.obj = file
 
 
+def console() -> None:
+    """Do as the installed command does: parse, call, and be gone; taking a process apart takes a tenth of a second."""
+    try:
+        main()
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            interrupt.vanish(end.code or 0)
+        raise
+
+
 main.add_command(lab)
 main.add_command(artifacts)
 main.add_command(explain)
@@ -207,13 +217,16 @@ def _walk(  # noqa: PLR0913 - one parameter an option
     output: str,
     step: bool = False,
 ) -> None:
+    session = _session(file, check=check)
+    if not (only or start or until or skip or failed or resume or step):
+        session.begin_logins(limit.split(",") if limit else None)
+
     from khw import live
     from khw.engine.phases import select
     from khw.history import forecast
     from khw.output import render
     from khw.session import plan_for, plan_to_resume
 
-    session = _session(file, check=check)
     if resume:
         if only or start or until or skip or limit or failed:
             raise UsageError("--resume has its own selection: the last run's", hint="khw run --failed takes options")

@@ -88,7 +88,9 @@ class Engine:
     connections closed. Ctrl-C once: no new work; twice: what runs is ended.
     """
 
-    def __init__(self, run: Run, plan: Plan, run_id: str, sinks: Sequence[Sink]) -> None:
+    def __init__(
+        self, run: Run, plan: Plan, run_id: str, sinks: Sequence[Sink], early: EarlyLogins | None = None
+    ) -> None:
         self._run = run
         self._plan = plan
         self._sinks = sinks
@@ -109,7 +111,7 @@ class Engine:
         self._ended_phases: dict[str, list[PhaseResult]] = {}
         self._unreachable: dict[str, str] = {}
         self._unmade: frozenset[str] = frozenset()
-        self._early = EarlyLogins()
+        self._early = early or EarlyLogins()
         self.aggregated: AggregatedResult | None = None  # Nornir's own view, for its own printers
         run.agents = self._reach
         run.progress = lambda text: self._emit(Progress(OPERATOR, text))
@@ -136,7 +138,7 @@ class Engine:
         spec = self._run.spec
         if spec.provider == "gcp":
             walked = {p.name for p in spec.planned if any(x.task for x in self._plan.phases_of(p.name, p.role))}
-            self._early.begin(spec, self._run.workspace, filter(self._plan.takes, walked))
+            self._early.begin(spec, self._run.workspace, lambda name: name in walked and self._plan.takes(name))
 
     def _look_ahead(self) -> None:
         """Ask the provider at once for all that this run will want to know of it."""
@@ -352,7 +354,6 @@ def _leaders_first(cluster: Cluster, hosts: Hosts) -> Hosts:
 def _nornir_over(inventory: Inventory, wanted: set[str], lanes: int) -> Nornir:
     """Return a Nornir of these hosts of the inventory, quiet, with our runner and our connection."""
     _quiet_nornir()
-    ConnectionPluginRegister.auto_register()
     if CONNECTION not in ConnectionPluginRegister.available:
         ConnectionPluginRegister.register(CONNECTION, KhwConnection)
     inventory.hosts = Hosts({name: host for name, host in inventory.hosts.items() if name in wanted})

@@ -1,5 +1,5 @@
 """
-Logins that begin before the cloud has said where the machines are: where they were at the last run.
+Logins that begin before the provider has said where the machines are: where they were, or are listed.
 
 A run asks its provider first, and that takes as long as all logins together; so both go on at the same time. Nothing
 is taken on trust: the host keys are those that the provider published then, and a login is used only if the provider
@@ -13,18 +13,17 @@ import threading
 import time
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from khw.cluster.model import Cluster, Facts, Node, Role
+from khw.cluster.model import Facts, Node, Role
 from khw.engine import bounds
 from khw.errors import KhwError, UnreachableError
 from khw.files import write_private
-from khw.ssh.connection import CONNECTION, KhwConnection
+from khw.ssh import libraries
+from khw.ssh.connection import KhwConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from nornir.core.inventory import Host
+    from collections.abc import Callable, Iterable, Mapping
 
     from khw.cluster.model import Spec
     from khw.cluster.workspace import Workspace
@@ -69,20 +68,24 @@ class EarlyLogins:
         self._logins: dict[str, _Login] = {}
         self._lock = threading.Lock()
 
-    def begin(self, spec: Spec, workspace: Workspace, names: Iterable[str]) -> None:
-        """Begin to log in to those of these machines that are remembered."""
-        from khw.inventory.plugin import inventory_of
+    def begin(self, spec: Spec, workspace: Workspace, wanted: Callable[[str], bool]) -> None:
+        """Begin to log in to those of these machines that are known; no more than once."""
+        from khw.inventory.keys import login_key
+        from khw.inventory.logins import netmiko_options
 
-        wanted = set(names)
-        nodes = [node for node in remembered(workspace) if node.name in wanted][: bounds.LOGINS]
-        if not nodes:
+        nodes = [node for node in _known(spec, workspace) if wanted(node.name)][: bounds.LOGINS]
+        if self._logins or not nodes:
             return
-        inventory = inventory_of(Cluster(spec, tuple(nodes), api_address=""), workspace, check=True)
+        key = login_key(spec, workspace, check=True)
+        if not key.exists():
+            return
+        options = netmiko_options(spec, key, workspace.known_hosts)
+        libraries.load()  # here, so that the first login does not share the time with whatever comes next
         for node in nodes:
             login = _Login(node, Future(), time.monotonic())
             self._logins[node.name] = login
-            host = inventory.hosts[node.name]
-            threading.Thread(target=_log_in, args=(login.agent, host), name=f"early-{node.name}", daemon=True).start()
+            arguments = (login.agent, node, options)
+            threading.Thread(target=_log_in, args=arguments, name=f"early-{node.name}", daemon=True).start()
 
     def take(self, node: Node) -> Agent | None:
         """
@@ -110,18 +113,26 @@ class EarlyLogins:
             _abandon(login)
 
 
-def _log_in(agent: Future[Agent], host: Host) -> None:
+def _known(spec: Spec, workspace: Workspace) -> tuple[Node, ...]:
+    """Return the machines as far as they are known without asking anybody."""
+    if spec.provider == "static":
+        from khw.inventory.static import StaticProvider
+
+        return tuple(filter(_fit, StaticProvider(spec).discover().nodes))
+    return remembered(workspace)
+
+
+def _log_in(agent: Future[Agent], node: Node, options: Mapping[str, Any]) -> None:
+    from khw.inventory.logins import node_options
+
     connection = KhwConnection()
-    options = host.get_connection_parameters(CONNECTION)
     try:
-        connection.open(
-            options.hostname, options.username, options.password, options.port, options.platform, options.extras
-        )
+        connection.open(node.ssh_host, node.ssh_user, None, node.ssh_port, libraries.NODE, node_options(node, options))
         agent.set_result(connection.connection)
     except KhwError as error:
         agent.set_exception(error)
     except Exception as error:  # noqa: BLE001 - the ordinary login, which comes next, says what it is
-        agent.set_exception(UnreachableError(str(error), node=host.name))
+        agent.set_exception(UnreachableError(str(error), node=node.name))
 
 
 def _abandon(login: _Login) -> None:

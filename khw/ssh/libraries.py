@@ -1,9 +1,9 @@
 """
-netmiko and paramiko as far as a login needs them, which is a third of what they import by themselves.
+Netmiko, paramiko and Nornir as far as a login needs them, which is a third of what they import by themselves.
 
 netmiko's `__init__` imports its classes for a hundred vendors' devices; a node is none of them. paramiko takes `invoke`
-(with asyncio and unittest.mock) for one rule of ssh_config, and can do without. Both are whole for whoever else uses
-them in this process (docs/decisions/0028-start-up.md).
+(with asyncio and unittest.mock) for one rule of ssh_config, and can do without. Nornir takes ruamel.yaml for
+inventories in files. All are whole for whoever else uses them in this process (docs/decisions/0028-start-up.md).
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ _lock = threading.Lock()
 
 
 def load() -> None:
-    """Import both; logins that begin at once wait for the first of them."""
+    """Import them; logins that begin at once wait for the first of them."""
     with _lock:
+        lazily("ruamel.yaml", _of_yaml)
         with without("invoke"):
             config: Any = import_module("paramiko.config")
         if config.invoke is None and find_spec("invoke"):
             config.invoke = Later("invoke")  # for Match exec in somebody's ssh_config
         lazily("netmiko", _defined)
         import_module("nornir_netmiko.connections")
+        import_module("netmiko.terminal_server.terminal_server")
 
 
 def _defined(name: str) -> Any:
@@ -38,7 +40,15 @@ def _defined(name: str) -> Any:
         return _GIVEN[name]
     if name == "BaseConnection":
         return import_module("netmiko.base_connection").BaseConnection
-    return import_module(f"netmiko.{name}") if find_spec(f"netmiko.{name}") else None
+    return _submodule("netmiko", name)
+
+
+def _of_yaml(name: str) -> Any:
+    return _submodule("ruamel.yaml", name)
+
+
+def _submodule(package: str, name: str) -> Any:
+    return import_module(f"{package}.{name}") if find_spec(f"{package}.{name}") else None
 
 
 def _connect(*args: Any, **kwargs: Any) -> Any:

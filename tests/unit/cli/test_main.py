@@ -98,3 +98,20 @@ def test_a_full_disk_of_this_machine_is_named_and_no_traceback(
     assert code == 1
     assert f"this machine's disk takes nothing more: {tmp_path}/file: No space left on device" in err
     assert "make room" in err
+
+
+@pytest.mark.parametrize(("argument", "code"), [("--version", 0), ("no-such-command", 2)])
+def test_the_installed_command_says_all_and_is_gone_at_once(argument: str, code: int) -> None:
+    """Nothing runs after it, not even what asks to; what it said has reached a pipe."""
+    script = (
+        "import atexit, sys\n"
+        "from khw.cli.main import console\n"
+        "atexit.register(print, 'taken apart')\n"
+        f"sys.argv = ['khw', {argument!r}]\n"
+        "console()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == code
+    assert ("version" in said) == (code == 0)
+    assert "taken apart" not in said

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from khw.cluster.model import Facts, Gcp, Node, Role, Spec
+from khw.cluster.model import Facts, Gcp, Node, Role, Spec, Static, StaticNode
 from khw.cluster.workspace import Workspace
 from khw.errors import UnreachableError
+from khw.inventory.static import StaticProvider
 from khw.ssh import early
 from khw.ssh.early import EarlyLogins, remember, remembered
 
@@ -69,7 +70,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 def begun(workspace: Workspace) -> EarlyLogins:
     it = EarlyLogins()
-    it.begin(SPEC, workspace, [NODE.name])
+    it.begin(SPEC, workspace, lambda name: name == NODE.name)
     return it
 
 
@@ -156,7 +157,33 @@ def test_what_is_left_is_closed_even_if_it_comes_later(workspace: Workspace, log
 
 def test_nobody_logs_in_to_what_is_not_asked_for(workspace: Workspace, logins: Logins) -> None:
     it = EarlyLogins()
-    it.begin(SPEC, workspace, ["controller-0"])
+    it.begin(SPEC, workspace, lambda name: name == "controller-0")
     logins.let_in.set()
     assert it.take(NODE) is None
     assert logins.opened == []
+
+
+def test_a_listed_machine_needs_no_run_before_it(workspace: Workspace, logins: Logins) -> None:
+    row = StaticNode(name="own-1", role=Role.WORKER, address="10.0.0.5", host_keys=("ssh-ed25519 AAAA",))
+    spec = Spec(provider="static", static=Static(api_address="10.0.0.9", nodes=(row,)))
+    it = EarlyLogins()
+    it.begin(spec, workspace, lambda _name: True)
+    logins.let_in.set()
+    (node,) = StaticProvider(spec).discover().nodes
+    assert it.take(node) is logins.opened[0]
+
+
+def test_before_there_is_a_key_nobody_tries(workspace: Workspace, logins: Logins) -> None:
+    workspace.ssh_key_file.unlink()
+    it = begun(workspace)
+    logins.let_in.set()
+    assert it.take(NODE) is None
+    assert logins.opened == []
+
+
+def test_a_second_beginning_begins_nothing_more(workspace: Workspace, logins: Logins) -> None:
+    it = begun(workspace)
+    it.begin(SPEC, workspace, lambda _name: True)
+    logins.let_in.set()
+    assert it.take(NODE) is logins.opened[0]
+    assert len(logins.opened) == 1
