@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from typing import TYPE_CHECKING, Any, Optional
 
 from khw.agent import software, units
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
 
     from khw.agent.node import Node
 
+OF_OTHERS = ("manifest", "wait")
 TEXT_LIMIT = 256 << 10
 SEEN_LIMIT = 4000  # characters of a command's output that go back
 
 
 def probe(node: Node, specs: Sequence[dict[str, Any]], *, record: bool) -> list[dict[str, Any]]:
     """Return the state of each spec; `record` keeps the digests of big files for the next time."""
+    asked = _Asked(node, [spec for spec in specs if spec["kind"] in OF_OTHERS])
     names = [spec["name"] for spec in specs if spec["kind"] == "unit"]
     shown = units.show(node, names) if names else {}
     present = software.references(node) if any(spec["kind"] == "image" for spec in specs) else None
@@ -30,11 +33,33 @@ def probe(node: Node, specs: Sequence[dict[str, Any]], *, record: bool) -> list[
             states.append(units.probe(node, spec, shown[spec["name"]]))
         elif spec["kind"] == "image":
             states.append(_image(node, spec, present))
+        elif spec["kind"] in OF_OTHERS:
+            states.append(asked.answer(spec))
         else:
             states.append(_PROBES[spec["kind"]](node, spec))
     if record:
         node.save()
     return states
+
+
+class _Asked:
+    """What a program asks of somebody else, who takes his time: all of it at once, beside what is looked at here."""
+
+    def __init__(self, node: Node, specs: Sequence[dict[str, Any]]) -> None:
+        self._answers: dict[int, dict[str, Any]] = {}
+        self._threads = {id(spec): threading.Thread(target=self._ask, args=(node, spec), daemon=True) for spec in specs}
+        for thread in self._threads.values():
+            thread.start()
+
+    def answer(self, spec: dict[str, Any]) -> dict[str, Any]:
+        self._threads[id(spec)].join()
+        return self._answers[id(spec)]
+
+    def _ask(self, node: Node, spec: dict[str, Any]) -> None:
+        try:
+            self._answers[id(spec)] = _PROBES[spec["kind"]](node, spec)
+        except Exception as error:  # noqa: BLE001 - a state, as every other
+            self._answers[id(spec)] = {"true": False, "code": 2, "out": "", "err": repr(error)}
 
 
 def holds(node: Node, spec: dict[str, Any], timeout: float) -> tuple[bool, Result]:

@@ -52,6 +52,15 @@ class Machine(Protocol):
         """Do these, in order."""
 
 
+@dataclass(slots=True)
+class Looked:
+    """What a node is asked about resources, and what it answered, one after another."""
+
+    articles: Articles
+    specs: list[dict[str, Any]]
+    states: list[State] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
     """A resource, its state, what that means, and whether the node has to act or look again."""
@@ -95,6 +104,7 @@ def converge(  # noqa: PLR0913 - who listens and what is simulated is the caller
     guard: Callable[[Sequence[Change]], AbstractContextManager[object] | None] | None = None,
     foreseen: Touched | None = None,
     station: Callable[[], Station | None] = lambda: None,
+    look: Callable[[], Looked] | None = None,
 ) -> list[Change]:
     """
     Bring these resources to where they should be on the agent's node, and return what that took.
@@ -103,12 +113,16 @@ def converge(  # noqa: PLR0913 - who listens and what is simulated is the caller
     each resource when it is done, `on_start` when its turn comes on the node and how many bytes are sent for it,
     `on_bytes` of what the node has taken of them; trailing Waits run inside
     `settle()`, and units and commands, with what follows, inside `guard(what will be done)` if that returns one.
-    `station()` is the node's place among those that pass artifacts on to each other, if they do.
+    `station()` is the node's place among those that pass artifacts on to each other, if they do; `look()` returns what
+    is there of these resources, if somebody else asks the node.
     StepError names the resource that failed: those before it are done, those after it are not.
     """
-    articles = _articles(agent, resources, store, check=check)
-    specs = [spec(resource, articles) for resource in resources]
-    states = agent.probe(specs, record=not check) if resources else []
+    if look:
+        looked = look()
+    else:
+        looked = looked_for(agent, resources, store, check=check)
+        looked.states = list(agent.probe(looked.specs, record=not check)) if resources else []
+    articles, states = looked.articles, looked.states
     _require(node, resources, states)
     rows = _compare(resources, states, articles, foreseen if check else None)
     listener = _Listener(on_change, on_start, on_bytes)
@@ -130,6 +144,12 @@ def converge(  # noqa: PLR0913 - who listens and what is simulated is the caller
             with settle() if settle else nullcontext():
                 act.through(rows[first:])
     return listener.changes
+
+
+def looked_for(agent: Machine, resources: Sequence[Resource], store: Store, *, check: bool) -> Looked:
+    """Return what is to be asked of the node about these resources."""
+    articles = _articles(agent, resources, store, check=check)
+    return Looked(articles, [spec(resource, articles) for resource in resources])
 
 
 def _articles(agent: Machine, resources: Sequence[Resource], store: Store, *, check: bool) -> Articles:

@@ -25,6 +25,7 @@ from nornir.core.task import AggregatedResult, Result
 from khw import interrupt
 from khw.converge.unmade import UnmadeMachine
 from khw.engine import bounds
+from khw.engine.ahead import LookAhead
 from khw.engine.events import Notice, PhaseEnded, Progress, RunEnded, RunStarted
 from khw.engine.gates import Board, members_of
 from khw.engine.phases import GROUND, Phase
@@ -216,9 +217,10 @@ class Engine:
     def _walk(self, task: Task, lanes: _Lanes) -> Result:
         """One host's lane: its phases, one after another, until one does not end well."""
         host = task.host.name
+        ahead = LookAhead(self._run, self._floor.still, lanes.phases[host])
         for phase in lanes.phases[host]:
             try:
-                task.run(task=self._step, name=phase.name, phase=phase)
+                task.run(task=self._step, name=phase.name, phase=phase, ahead=ahead)
             except NornirSubTaskError:
                 self._give_up(host, lanes.phases[host])
                 break
@@ -250,9 +252,9 @@ class Engine:
             self._floor.relay.stops(host.name, gone=True)
         host.close_connection(CONNECTION)
 
-    def _step(self, task: Task, phase: Phase) -> Result:
+    def _step(self, task: Task, phase: Phase, ahead: LookAhead) -> Result:
         """One phase on one host, as a Nornir subtask."""
-        result = Step(self._floor, task.host.name, phase, lambda: self._agent(task.host, task.nornir)).take()
+        result = Step(self._floor, task.host.name, phase, lambda: self._agent(task.host, task.nornir), ahead).take()
         with self._lock:
             self._report.results.append(result)
             self._ended_phases.setdefault(result.host, []).append(result)

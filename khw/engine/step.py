@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from khw.converge.apply import converge
 from khw.converge.compare import Touched
-from khw.converge.limits import limited
+from khw.engine.ahead import LookAhead, Still
 from khw.engine.events import BytesTaken, GateOpened, PhaseStarted, PhaseWaits, ResourceDone, ResourceStarted
 from khw.engine.gates import Blocked, Board, Cancelled, Need
 from khw.engine.report import OPERATOR, Outcome, PhaseResult
@@ -45,6 +45,7 @@ class Floor:
     board: Board
     began: float
     relay: Relay
+    still: Still = field(default_factory=Still)
     foreseen: dict[str, Touched] = field(default_factory=dict)  # by host: what its phases so far would have done
 
     def clock(self) -> float:
@@ -55,11 +56,14 @@ class Floor:
 class Step:
     """A phase on a host; `agent` connects to the host when it is first needed."""
 
-    def __init__(self, floor: Floor, host: str, phase: Phase, agent: Callable[[], Machine]) -> None:
+    def __init__(
+        self, floor: Floor, host: str, phase: Phase, agent: Callable[[], Machine], ahead: LookAhead | None = None
+    ) -> None:
         self._floor = floor
         self._host = host
         self._phase = phase
         self._agent = agent
+        self._ahead = ahead or LookAhead(floor.run, floor.still, ())
         self._changes: list[Change] = []
         self._waited = 0.0
         self._asked: dict[str, Resource] = {}
@@ -140,7 +144,7 @@ class Step:
             return
         run, agent = self._floor.run, self._agent()
         node = run.cluster.node(self._host).with_facts(agent.facts)
-        resources = [limited(r, run.spec.timeouts) for r in self._phase.task(node, run.cluster, run.pki)]
+        resources = self._ahead.resources(self._phase, node)
         self._asked = {resource.id: resource for resource in resources}
         converge(
             agent,
@@ -154,10 +158,12 @@ class Step:
             settle=self._settle,
             guard=self._guard,
             foreseen=self._floor.foreseen.setdefault(self._host, Touched()),
+            look=lambda: self._ahead.look(self._phase, agent, node, resources),
             station=lambda: self._floor.relay.station(self._host, node.internal_ip, agent.distance),
         )
 
     def _begin(self, resource: Resource, size: int) -> None:
+        self._floor.still.holds = False
         self._floor.emit(ResourceStarted(self._host, self._phase.name, resource.id, size))
 
     def _taken(self, count: int) -> None:
@@ -169,6 +175,7 @@ class Step:
     def _note(self, change: Change) -> None:
         self._changes.append(change)
         if change.changed and not self._floor.run.check:
+            self._floor.still.holds = False
             self._floor.run.workspace.smoked.unlink(missing_ok=True)
         self._floor.emit(ResourceDone(self._host, self._phase.name, change, self._asked.get(change.resource)))
 

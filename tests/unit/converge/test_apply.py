@@ -669,3 +669,14 @@ def test_what_a_plan_says_of_any_drift_is_what_is_then_done(
         assert plan == done
         assert planned_and_done(agent, store, *phases()) == ([], [])
         drift()
+
+
+def test_what_programs_ask_of_others_is_asked_at_once(agent: Agent, tmp_path: Path) -> None:
+    """Each of the two is true only while the other one is asked."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    for pipe in (one, two):
+        os.mkfifo(pipe)  # opening one end waits for who opens the other
+    asked = (f"echo > {one}; cat {two}", f"cat {one}; echo > {two}")
+    waits = [Wait(name=what, argv=("sh", "-c", what), timeout=5) for what in asked]
+    states = agent.probe([spec(wait, cast("Any", None)) for wait in waits])
+    assert [state["true"] for state in states] == [True, True]
