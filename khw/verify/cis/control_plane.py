@@ -186,8 +186,8 @@ def _level(rules: Any, group: str, resource: str, verb: str) -> str:
 def _administrator(seen: Seen) -> Judged:
     del seen
     return for_a_person(
-        "the administrator that khw makes is a client certificate, for a beginning and for emergencies; for people add "
-        f"an issuer of tokens to {control_plane.AUTHENTICATION}"
+        "the administrator that khw makes is a client certificate, for a beginning and for emergencies; "
+        "an issuer of tokens for people (OIDC) is not among khw's settings"
     )
 
 
