@@ -11,7 +11,7 @@ import hashlib
 import json
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,12 @@ PACKAGES = [
     "curl",
     "iputils-ping",
 ]
+BARE = "bare-"  # before an image's name: for machines of one's own (khw.lab.bare)
+BARE_PACKAGES = ["haproxy", "keepalived"]  # one's own machines have a package mirror, the lab's have no way out
+BARE_HOOKS = (
+    # their packages would start them in the chroot, and at the first boot, with an example's configuration
+    'for unit in haproxy keepalived; do chroot "$1" systemctl disable "$unit.service"; done',
+)
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 KEPT_OPTIONS = ("Acquire::http::", "Acquire::https::", "Acquire::Check-", "Acquire::Retries")
 BUILD_TIMEOUT = 1200
@@ -80,11 +86,14 @@ class Recipe:
 
 def recipe(name: str) -> Recipe:
     """Return the recipe of an image by its Compute Engine name; LabError says which there are."""
-    release = RELEASES.get(name)
+    release = RELEASES.get(name.removeprefix(BARE))
     if release is None:
         msg = f"the lab has no image {name!r}"
         raise LabError(msg, hint="it has " + ", ".join(RELEASES))
-    return Recipe(name, release, overlay=guest.overlay())
+    plain = Recipe(name, release, overlay=guest.overlay())
+    if not name.startswith(BARE):
+        return plain
+    return replace(plain, packages=(*plain.packages, *BARE_PACKAGES), hooks=(*BARE_HOOKS, *plain.hooks))
 
 
 def ensure(name: str = DEFAULT, progress: Callable[[str], None] = lambda _: None) -> str:
