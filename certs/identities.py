@@ -119,7 +119,7 @@ def _api_server(cluster: Cluster) -> Identity:
 
 
 def _etcd_members(cluster: Cluster) -> Iterator[Identity]:
-    for node in cluster.controllers:
+    for node in cluster.etcd_members:
         addresses = (*_addresses(node), LOOPBACK)
         yield Identity(f"etcd-{node.name}", "etcd", "kubernetes", "Kubernetes", BOTH, (node.name,), addresses)
 

@@ -168,6 +168,7 @@ def instance(spec: Spec, api: Api, machine: Planned, ssh_public_key: str) -> Wan
     """Return a machine, with everything that discovery later reads: labels, pod-cidr, guest attributes."""
     pool = spec.controllers if machine.role is Role.CONTROLLER else spec.workers
     zone = f"projects/{api.gcp.project}/zones/{api.gcp.zone}"
+    alone = machine.role is Role.CONTROLLER and Role.WORKER in machine.roles  # firewall rules go by tags
     metadata = {
         "enable-guest-attributes": "TRUE",  # the machine publishes its SSH host keys there
         "enable-oslogin": "FALSE",  # with OS Login the agent would ignore ssh-keys
@@ -180,7 +181,7 @@ def instance(spec: Spec, api: Api, machine: Planned, ssh_public_key: str) -> Wan
         description=mark(spec.name),
         machine_type=f"{zone}/machineTypes/{pool.machine_type}",
         can_ip_forward=True,
-        tags={"items": [spec.network.name, machine.role.value]},
+        tags={"items": [spec.network.name, machine.role.value, *(["worker"] if alone else [])]},
         labels={CLUSTER_LABEL: spec.name, ROLE_LABEL: machine.role.value},
         metadata={"items": [{"key": key, "value": value} for key, value in sorted(metadata.items())]},
         disks=[

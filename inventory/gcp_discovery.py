@@ -132,13 +132,18 @@ def _node(api: Api, spec: Spec, row: Message, deadline: float) -> Node | None:
         role=Role(role),
         internal_ip=str(interface.network_i_p),
         external_ip=external,
-        pod_cidr=metadata_of(row).get("pod-cidr"),
+        pod_cidr=_pod_cidr(spec, row, Role(role)),
         zone=zone,
         ssh_host=external or "",
         ssh_user=spec.ssh.user,
         host_keys=keys,
         unreachable=unreachable,
     )
+
+
+def _pod_cidr(spec: Spec, row: Message, role: Role) -> str | None:
+    """Return the range that its metadata give it: a controller's only as long as there are no workers."""
+    return None if role is Role.CONTROLLER and spec.workers.count else metadata_of(row).get("pod-cidr")
 
 
 def _booted(api: Api, row: Message, deadline: float) -> tuple[Message | None, tuple[str, ...]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +32,14 @@ from khw.files import write_atomically
 from khw.inventory import provider_for
 from khw.inventory.keys import login_key, login_public_key
 from khw.inventory.logins import netmiko_options, node_options
+from khw.inventory.sudo import sudo_password
+from khw.ssh.jump import Jump
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from khw.cluster.model import Cluster, Node
+    from khw.cluster.model import Cluster, Node, Spec
+    from khw.secret import Secret
 
 
 class KhwInventory:
@@ -68,8 +72,9 @@ def inventory_of(cluster: Cluster, workspace: Workspace, *, check: bool = False)
     elif not (workspace.known_hosts.exists() and workspace.known_hosts.read_bytes() == keys):
         data["host_keys"] = in_memory = _InMemory(keys)
         host_keys = in_memory.path
-    groups = Groups({role: Group(name=role) for role in ("controller", "worker")})
+    groups = Groups({role: Group(name=role) for role in ("controller", "etcd", "worker")})
     options = netmiko_options(cluster.spec, login_key(cluster.spec, workspace, check=check), host_keys)
+    password = partial(sudo_password, cluster.spec)
     hosts = Hosts()
     for node in cluster.nodes:
         hosts[node.name] = Host(
@@ -78,17 +83,27 @@ def inventory_of(cluster: Cluster, workspace: Workspace, *, check: bool = False)
             port=node.ssh_port,
             username=node.ssh_user,
             platform="linux",
-            groups=ParentGroups([groups[node.role.value]]),
+            groups=ParentGroups([groups[role.value] for role in node.titles]),
             data=_data(node),
             connection_options={
                 "netmiko": ConnectionOptions(platform="terminal_server", extras=dict(options)),
                 "khw_agent": ConnectionOptions(
                     platform="terminal_server",
-                    extras=node_options(node, options),
+                    extras={
+                        **node_options(node, options),
+                        **_special(cluster.spec, node, password),
+                        **({"key_file": node.ssh_key} if node.ssh_key else {}),
+                    },
                 ),
             },
         )
     return Inventory(hosts=hosts, groups=groups, defaults=Defaults(data=data))
+
+
+def _special(spec: Spec, node: Node, password: Callable[[], Secret | None]) -> dict[str, Any]:
+    """Return what only machines of one's own have: a bastion before them, a password of sudo's."""
+    jump = {"jump": Jump(node.ssh_jump, spec.ssh.config or "")} if node.ssh_jump else {}
+    return {**jump, **({"sudo": password} if spec.ssh.sudo == "password" else {})}
 
 
 def _data(node: Node) -> dict[str, Any]:

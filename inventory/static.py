@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from khw.cluster.model import Cluster, Node
 from khw.errors import UsageError
+from khw.inventory.ssh_config import SSH_PORT, known_keys, login_to
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from khw.checks import CheckResult
     from khw.cluster.model import Spec, StaticNode
     from khw.converge.changes import Change
+    from khw.inventory.ssh_config import Login
     from khw.inventory.provider import Route
 
 
@@ -57,15 +59,21 @@ class StaticProvider:
         return self.discover()
 
     def _node(self, row: StaticNode) -> Node:
+        login = login_to(row, self._spec.ssh)
+        keys = tuple(" ".join(key.split()[:2]) for key in row.host_keys) or known_keys(login)
         return Node(
             name=row.name,
             role=row.role,
             internal_ip=str(row.address),
             pod_cidr=str(row.pod_cidr) if row.pod_cidr else None,
-            ssh_host=row.host or str(row.address),
-            ssh_port=row.port,
-            ssh_user=row.user or self._spec.ssh.user,
-            host_keys=tuple(" ".join(key.split()[:2]) for key in row.host_keys),
+            ssh_host=login.host,
+            ssh_port=login.port,
+            ssh_user=login.user,
+            ssh_key=login.key,
+            ssh_jump=login.jump,
+            unreachable="" if keys else _never_met(row, login),
+            also=self._static.also(row.role),
+            host_keys=keys,
         )
 
     def ensure_load_balancer(
@@ -97,3 +105,14 @@ class StaticProvider:
     def leftovers(self) -> Sequence[str]:
         """Nothing of khw's is in any project."""
         return []
+
+
+def _never_met(row: StaticNode, login: Login) -> str:
+    """Say what first contact with a machine is: its owner's, who compares the fingerprint."""
+    port = f" -p {login.port}" if login.port != SSH_PORT else ""
+    jump = f" -J {login.jump}" if login.jump else ""
+    return (
+        f"no host key is known for it, and none is trusted on first use: make the first contact yourself, "
+        f"`ssh{jump}{port} {login.user}@{login.host}`, and compare the fingerprint with the one on its console "
+        f"(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub); or list its keys as host_keys of {row.name}"
+    )

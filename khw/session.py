@@ -225,7 +225,7 @@ class Session:
             "LogLevel": "ERROR",
             "ConnectTimeout": f"{max(1, round(self.spec.timeouts.connect))}",
         }
-        key = str(login_key(self.spec, self.workspace))
+        key = node.ssh_key or str(login_key(self.spec, self.workspace))
         pairs = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
         return [
             "ssh",
@@ -233,6 +233,8 @@ class Session:
             key,
             "-p",
             str(node.ssh_port),
+            *(("-F", self.spec.ssh.config) if node.ssh_jump and self.spec.ssh.config else ()),
+            *(("-J", node.ssh_jump) if node.ssh_jump else ()),
             *pairs,
             f"{node.ssh_user}@{node.ssh_host}",
             *command,
@@ -393,7 +395,7 @@ def _tell(sinks: Sequence[Sink], text: str) -> None:
 def _row(node: Node) -> dict[str, str | None]:
     return {
         "name": node.name,
-        "role": node.role.value,
+        "role": ",".join(node.titles),
         "internal_ip": node.internal_ip,
         "external_ip": node.external_ip,
         "pod_cidr": node.pod_cidr,

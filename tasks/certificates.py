@@ -40,21 +40,27 @@ CONTROLLER_PAIRS = {
 def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
     """Yield the certificates and keys of this node."""
     del cluster
-    yield Directory(path=KUBERNETES)
-    yield _certificate(f"{KUBERNETES}/ca.pem", pki.authority("kubernetes"))
-    if node.role is Role.CONTROLLER:
-        yield from _controller(node, pki)
-    else:
+    if node.roles & {Role.CONTROLLER, Role.WORKER}:
+        yield Directory(path=KUBERNETES)
+        yield _certificate(f"{KUBERNETES}/ca.pem", pki.authority("kubernetes"))
+    if Role.CONTROLLER in node.roles:
+        yield from _controller(pki)
+    if Role.ETCD in node.roles:
+        yield from _etcd(node, pki)
+    if Role.WORKER in node.roles:
         yield Directory(path=KUBELET, mode=0o750)
         yield from _pair(KUBELET, node.name, pki.pair(f"kubelet-{node.name}"))
 
 
-def _controller(node: Node, pki: Pki) -> Iterator[Resource]:
+def _controller(pki: Pki) -> Iterator[Resource]:
     yield _key(f"{KUBERNETES}/ca-key.pem", pki.authority("kubernetes"))
     yield _certificate(f"{KUBERNETES}/etcd-ca.pem", pki.authority("etcd"))
     yield _certificate(f"{KUBERNETES}/front-proxy-ca.pem", pki.authority("front-proxy"))
     for name, identity in CONTROLLER_PAIRS.items():
         yield from _pair(KUBERNETES, name, pki.pair(identity))
+
+
+def _etcd(node: Node, pki: Pki) -> Iterator[Resource]:
     yield _etcd_user()
     yield Directory(path=ETCD)
     yield _certificate(f"{ETCD}/ca.pem", pki.authority("etcd"))

@@ -189,7 +189,7 @@ def _api_server_flags(node: Node, cluster: Cluster) -> dict[str, Flag]:
         "etcd-cafile": f"{STATE}/etcd-ca.pem",
         "etcd-certfile": f"{STATE}/apiserver-etcd-client.pem",
         "etcd-keyfile": f"{STATE}/apiserver-etcd-client-key.pem",
-        "etcd-servers": [f"https://{n.internal_ip}:2379" for n in cluster.controllers],
+        "etcd-servers": [f"https://{n.internal_ip}:2379" for n in cluster.etcd_members],
         "event-ttl": "1h",
         "kubelet-certificate-authority": f"{STATE}/ca.pem",
         "kubelet-client-certificate": f"{STATE}/apiserver-kubelet-client.pem",

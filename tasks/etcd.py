@@ -1,5 +1,5 @@
 """
-Chapter 7: etcd, one member a controller, mutual TLS between members and with clients.
+Chapter 7: etcd, a member on each controller or on machines of its own; mutual TLS between members and with clients.
 
 The members wait for each other, so none is waited for (`block=False`) before all have been started; the trailing
 Wait asks this member for its health with the guide's own flags. On a data directory that is there already etcd
@@ -82,12 +82,12 @@ def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
 
 def health(node: Node, cluster: Cluster) -> Health:
     """Say how members are asked for their health: a majority of all must be left when this one is away."""
-    others = [other for other in cluster.controllers if other.name != node.name]
+    others = [other for other in cluster.etcd_members if other.name != node.name]
     return Health(
         service="etcd",
         mine=_healthy(node),
         others=tuple(_healthy(other) for other in others),
-        needed=len(cluster.controllers) // 2 + 1 if others else 0,
+        needed=len(cluster.etcd_members) // 2 + 1 if others else 0,
         joins=f"command:{MEMBER}",
     )
 
@@ -102,8 +102,8 @@ def _membership(node: Node, cluster: Cluster) -> Command:
     wish = {
         "name": node.name,
         "url": _peer(node),
-        "members": {other.name: _peer(other) for other in cluster.controllers},
-        "others": [f"https://{o.internal_ip}:{CLIENT_PORT}" for o in cluster.controllers if o.name != node.name],
+        "members": {other.name: _peer(other) for other in cluster.etcd_members},
+        "others": [f"https://{o.internal_ip}:{CLIENT_PORT}" for o in cluster.etcd_members if o.name != node.name],
         "may_bootstrap": cluster.may_bootstrap,
         "data": DATA,
         "environment": ENVIRONMENT,
@@ -122,7 +122,7 @@ def _membership(node: Node, cluster: Cluster) -> Command:
 
 def _note(cluster: Cluster) -> str:
     """Return what a person types on a bare controller of a cluster that was never whole: it may start as a new one."""
-    members = {_peer(node): node.name for node in cluster.controllers}
+    members = {_peer(node): node.name for node in cluster.etcd_members}
     rows = (f"{name}={value}" for name, value in etcd_member.environment_of("new", members).items())
     words = " \\\n  ".join(f"'{row}'" for row in rows)
     warning = "# Only for a cluster that never was: a member that lost its data must be removed and added, and join."
@@ -145,7 +145,7 @@ def unit(node: Node, cluster: Cluster) -> str:
             "Type": "notify",
             "User": ETCD_USER,
             "Environment": (
-                "ETCD_INITIAL_CLUSTER=" + ",".join(f"{n.name}={_peer(n)}" for n in cluster.controllers),
+                "ETCD_INITIAL_CLUSTER=" + ",".join(f"{n.name}={_peer(n)}" for n in cluster.etcd_members),
                 "ETCD_INITIAL_CLUSTER_STATE=existing",
             ),
             "EnvironmentFile": f"-{ENVIRONMENT}",

@@ -35,11 +35,12 @@ CONTROLLER_USERS = {
 
 def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
     """Yield the kubeconfigs of this node."""
-    if node.role is Role.CONTROLLER:
+    if Role.CONTROLLER in node.roles:
         yield Directory(path=KUBERNETES)
         for identity, user in CONTROLLER_USERS.items():
             content = _render(cluster, pki, identity, user, server=local_url(cluster))
             yield File(path=f"{KUBERNETES}/{identity}.kubeconfig", content=content, mode=0o600, masked=True)
+    if Role.WORKER not in node.roles:
         return
     users = (
         (KUBELET, 0o750, f"kubelet-{node.name}", f"system:node:{node.name}"),

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from khw.cluster.model import Cluster, Node
     from khw.converge.resources import Resource
 
-CONTROLLER_PORTS = {
+ETCD_PORTS = {
     2379: "etcd.service",
     2380: "etcd.service",
+}
+CONTROLLER_PORTS = {
     10257: "kube-controller-manager.service",
     10259: "kube-scheduler.service",
 }
@@ -52,10 +54,8 @@ def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
     yield _memory()
     yield _disk()
     yield _control_groups(node)
-    if node.role is Role.CONTROLLER:
-        yield from _ports({cluster.network.api_port: "kube-apiserver.service", **CONTROLLER_PORTS})
-    else:
-        yield from _ports(WORKER_PORTS)
+    yield _ports(ports(node, cluster))
+    if Role.WORKER in node.roles:
         yield from (_kernel_feature(module, seen) for module, seen in KERNEL_FEATURES.items())
         yield _swap()
 
@@ -157,8 +157,15 @@ def _swap() -> Require:
     )
 
 
-def _ports(ports: dict[int, str]) -> Iterator[Require]:
-    yield Require(
+def ports(node: Node, cluster: Cluster) -> dict[int, str]:
+    """Return the ports that Kubernetes needs on this node, and the unit that each is for."""
+    mine = {cluster.network.api_port: "kube-apiserver.service", **CONTROLLER_PORTS}
+    rows = {Role.ETCD: ETCD_PORTS, Role.CONTROLLER: mine, Role.WORKER: WORKER_PORTS}
+    return {port: unit for role, wanted in rows.items() if role in node.roles for port, unit in wanted.items()}
+
+
+def _ports(ports: dict[int, str]) -> Require:
+    return Require(
         name="ports",
         argv=("python3", "-c", _FIND_STRANGERS, *(f"{port}={unit}" for port, unit in ports.items())),
         problem="a port that Kubernetes needs is taken",

@@ -62,6 +62,7 @@ def render(  # noqa: PLR0913 - the parts of a unit file, by keyword only
     documentation: str,
     binary: str,
     flags: Mapping[str, Flag] | None = None,
+    words: Sequence[str] = (),
     unit: Options | None = None,
     service: Options | None = None,
     sandbox: Options | None = None,
@@ -72,10 +73,11 @@ def render(  # noqa: PLR0913 - the parts of a unit file, by keyword only
     """
     Return a service unit.
 
-    `unit` are further lines of [Unit] (After, Requires …), `service` and `sandbox` of [Service]. A sequence
-    gives the option once a value (ExecStartPre, Environment …); booleans are true|false.
+    `words` are arguments that are no --name=value. `unit` are further lines of [Unit] (After, Requires …), `service`
+    and `sandbox` of [Service]. A sequence gives the option once a value (ExecStartPre, Environment …); booleans are
+    true|false.
     """
-    command = (binary, *arguments(flags or {}))
+    command = (binary, *words, *arguments(flags or {}))
     head: Options = {"Description": description, "Documentation": documentation, **(unit or {})}
     body: Options = {
         **(service or {}),

@@ -26,6 +26,7 @@ def cluster(spec: Spec | None = None, *, api_address: str = "198.51.100.100") ->
             internal_ip=str(planned.address),
             external_ip=f"198.51.100.{int(planned.address) & 0xFF}",
             pod_cidr=str(planned.pod_cidr) if planned.pod_cidr else None,
+            also=planned.also,
         )
         for planned in spec.planned
     )

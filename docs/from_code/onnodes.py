@@ -37,7 +37,7 @@ def page() -> str:
 def _rows(node: Node, cluster: Cluster) -> Iterator[tuple[str, str, str, str, str]]:
     pki = specimens(cluster)
     for phase in PHASES:
-        if phase.task and node.role in phase.roles and not phase.once:
+        if phase.task and phase.on(node) and not phase.once:
             for resource in phase.task(node, cluster, pki):
                 if told := _told(resource):
                     yield str(phase.chapter), f"[{phase.name}](phases.md#{phase.name})", *told

@@ -55,8 +55,28 @@ def python_argv(python: str = "python3") -> list[str]:
     return [python, "-I", "-S", "-B", "-c", BOOTSTRAP, str(len(source()))]
 
 
-def remote_command() -> str:
-    """Return the same for the shell of a node: as root, by sudo unless the login is root already."""
+def remote_command(*, password: bool = False) -> str:
+    """
+    Return the same for the shell of a node: as root, by sudo unless the login is root already.
+
+    With `password` the input begins with it, twice, a line each (`preamble`): the first is tried on nothing, so that a
+    wrong one is one failure and no guess of sudo's at what comes behind it; the second is read by sudo itself. Where
+    sudo asks for none, both are passed over.
+    """
     start = shlex.join(python_argv())
-    script = f'if [ "$(id -u)" = 0 ]; then exec {start}; else exec sudo -n {start}; fi'
+    if not password:
+        script = f'if [ "$(id -u)" = 0 ]; then exec {start}; else exec sudo -n {start}; fi'
+        return f"sh -c {shlex.quote(script)}"
+    script = f"""\
+IFS= read -r first
+if [ "$(id -u)" = 0 ]; then IFS= read -r second; exec {start}; fi
+if sudo -kn true 2>/dev/null; then IFS= read -r second; exec sudo -n {start}; fi
+printf '%s\\n' "$first" | sudo -kS -p '' true || {{ echo 'sudo does not take the password' >&2; exit 1; }}
+unset first
+exec sudo -kS -p '' {start}"""
     return f"sh -c {shlex.quote(script)}"
+
+
+def preamble(password: bytes) -> bytes:
+    """Return what goes ahead of `source()` where the command was made with `password`."""
+    return (password + b"\n") * 2

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import socket
+import struct
 import time
 
 from khw.agent.software import has_commands
 
 CAP_SYS_RESOURCE = 24
+SIOCGIFADDR = 0x8915
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 CONNTRACK = "/proc/sys/net/netfilter/nf_conntrack_max"
 
@@ -28,7 +33,19 @@ def facts() -> dict[str, object]:
         "clock": time.time(),
         "swap": len(_lines("/proc/swaps")) > 1,
         "container": os.path.exists("/run/systemd/container"),
+        "interfaces": _interfaces(),
     }
+
+
+def _interfaces() -> list[tuple[str, str]]:
+    """Return name and first IPv4 address of each interface that has one."""
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        for _, name in socket.if_nameindex():
+            with contextlib.suppress(OSError):
+                answer = fcntl.ioctl(asked, SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+                found.append((name, socket.inet_ntoa(answer[20:24])))
+    return found
 
 
 def _os_release() -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from khw.cli import completion
+from khw.cli.bare import bare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,9 @@ _name = click.option(
 @click.group()
 def lab() -> None:
     """The lab: a GCP project on this machine, whose instances are real systemd machines."""
+
+
+lab.add_command(bare)
 
 
 @lab.command()

@@ -106,8 +106,8 @@ def edges(cluster: Cluster) -> tuple[Edge, ...]:
 
 def _peers(cluster: Cluster) -> Iterator[Edge]:
     """Members of etcd among themselves (chapter 7), in both directions."""
-    for node in cluster.controllers:
-        for other in cluster.controllers:
+    for node in cluster.etcd_members:
+        for other in cluster.etcd_members:
             if other.name != node.name:
                 yield _to_etcd(node, other, etcd.PEER_PORT, "etcd", _member(node), "replicates what is stored")
 
@@ -116,9 +116,10 @@ def _stores(cluster: Cluster) -> Iterator[Edge]:
     """API servers to every member of etcd (chapter 8), and the guide's own etcdctl on each controller."""
     for node in cluster.controllers:
         shown = _pair("apiserver-etcd-client", f"{certificates.KUBERNETES}/apiserver-etcd-client")
-        for member in cluster.controllers:
+        for member in cluster.etcd_members:
             purpose = "reads and writes every object"
             yield _to_etcd(node, member, etcd.CLIENT_PORT, "kube-apiserver", shown, purpose)
+    for node in cluster.etcd_members:
         purpose = "looks after etcd by hand"
         yield _to_etcd(node, node, etcd.CLIENT_PORT, "etcdctl", _member(node), purpose, address=LOOPBACK)
 
@@ -242,7 +243,7 @@ def _to_api(cluster: Cluster, client: Party, shown: Credential, purpose: str, ch
         client=client,
         server=Party("kube-apiserver", BALANCER),
         address=cluster.api_address,
-        port=cluster.network.api_port,
+        port=cluster.spec.api_port,
         purpose=purpose,
         chapter=chapter,
         server_identity="kubernetes",

@@ -38,7 +38,7 @@ POOLS = {"controllers", "workers"}
 def load(path: Path) -> Spec:
     """Read the cluster file at `path`; ClusterFileError carries every problem with its line."""
     document = _parse(path)
-    plain = _with_pool_defaults(_plain(document))
+    plain = _with_hosts_file(_with_pool_defaults(_plain(document)), path.resolve().parent)
     try:
         spec = Spec.model_validate(plain)
     except ValidationError as error:
@@ -59,6 +59,9 @@ def _with_paths(spec: Spec, folder: Path) -> Spec:
     if spec.ssh.private_key:
         key = str(folder / Path(spec.ssh.private_key).expanduser())
         made["ssh"] = spec.ssh.model_copy(update={"private_key": key})
+    if config := spec.ssh.config:
+        ssh = made.get("ssh", spec.ssh)
+        made["ssh"] = ssh.model_copy(update={"config": str(folder / Path(config).expanduser())})
     return spec.model_copy(update=made)
 
 
@@ -122,6 +125,16 @@ def _with_pool_defaults(plain: dict[str, Any]) -> dict[str, Any]:
             default = Spec.model_fields[key].default
             pool.setdefault("name", default.name)
             pool.setdefault("first_address", default.first_address)
+    return plain
+
+
+def _with_hosts_file(plain: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Take the machines from Nornir's hosts.yaml, if `static.hosts_file` names one and they are not listed."""
+    static = plain.get("static")
+    if isinstance(static, dict) and isinstance(static.get("hosts_file"), str) and not static.get("nodes"):
+        from khw.inventory.hosts_file import nodes_of
+
+        static["nodes"] = nodes_of(folder / Path(static["hosts_file"]).expanduser())
     return plain
 
 

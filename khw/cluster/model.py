@@ -22,7 +22,20 @@ class Role(StrEnum):
     """What a machine is for; also the name of its Nornir group and of its network tag."""
 
     CONTROLLER = "controller"
+    ETCD = "etcd"  # a member of etcd: a controller, unless etcd has machines of its own
     WORKER = "worker"
+    BALANCER = "balancer"  # haproxy and keepalived in front of the API (machines of one's own)
+    ROUTED = "routed"  # has the routes to the others' pods itself (likewise)
+
+
+def roles_of(role: Role, *, pods: bool, also: frozenset[Role] | None) -> frozenset[Role]:
+    """
+    Return all that a machine is for: its role, and `worker` where it has a range for pods.
+
+    `also` are further roles; None, which says nothing, is what every controller is: a member of etcd.
+    """
+    etcd = frozenset({Role.ETCD}) if role is Role.CONTROLLER else frozenset()
+    return frozenset({role}) | (etcd if also is None else also) | (frozenset({Role.WORKER}) if pods else frozenset())
 
 
 class _Part(BaseModel):
@@ -100,27 +113,60 @@ class StaticNode(_Part):
     """A machine of the user's own."""
 
     name: str = Field(description="Its host name.")
-    role: Role = Field(description="What it is for: controller or worker.")
+    role: Literal[Role.CONTROLLER, Role.WORKER, Role.ETCD] = Field(
+        description="What it is for: controller, worker, or etcd (then etcd is on these and on no controller)."
+    )
     address: IPv4Address = Field(description="The address at which the other machines reach it.")
     pod_cidr: IPv4Network | None = Field(
-        None, description="A worker's part of network.cluster_cidr, for its pods. Controllers have none."
+        None,
+        description="A worker's part of network.cluster_cidr, for its pods. A controller that has one is a worker too.",
     )
-    host: str | None = Field(None, description="Where SSH reaches it, if not at its address.")
-    port: int = Field(22, description="Its SSH port.")
-    user: str | None = Field(None, description="Who logs in to it, if not ssh.user: a user with sudo, no password.")
+    host: str | None = Field(
+        None, description="Where SSH reaches it, if not at its address: a name, also one of ssh.config."
+    )
+    port: int | None = Field(None, description="Its SSH port, if not 22 or what ssh.config says.")
+    user: str | None = Field(None, description="Who logs in to it, if not ssh.user: a user with sudo.")
     host_keys: tuple[str, ...] = Field(
-        min_length=1,
-        description="Its SSH host keys, as in /etc/ssh/ssh_host_*_key.pub. No key is trusted on first use.",
+        (),
+        description="Its SSH host keys, as in /etc/ssh/ssh_host_*_key.pub; without them those of your own "
+        "~/.ssh/known_hosts. No key is trusted on first use.",
     )
 
 
 class Static(_Part):
-    """Machines of the user's own, and the address that the API is reached at."""
+    """Machines of the user's own, the address that the API is reached at, and who leads packets to it and to pods."""
 
     api_address: str = Field(
-        description="The address of a load balancer in front of the controllers' API port, without a port."
+        description="The API's address, without a port: a load balancer's of your own, the only controller's, "
+        "or with `balancer: haproxy` a free one of the controllers' network."
     )
-    nodes: tuple[StaticNode, ...] = Field(description="The machines.")
+    balancer: Literal["own", "haproxy"] = Field(
+        "own",
+        description="`haproxy`: haproxy and keepalived on the controllers, which share api_address; "
+        "`own`: what answers at api_address is yours.",
+    )
+    balancer_port: int = Field(
+        8443, description="haproxy's port, which is the API's from outside: on the controllers api_port is taken."
+    )
+    routes: Literal["nodes", "own"] = Field(
+        "nodes",
+        description="`nodes`: each machine has the routes to the others' pods (all are in one network); "
+        "`own`: your router has them.",
+    )
+    nodes: tuple[StaticNode, ...] = Field((), description="The machines.")
+    hosts_file: str | None = Field(
+        None,
+        description="The machines as Nornir's SimpleInventory has them, instead of `nodes`: a hosts.yaml, "
+        "with groups.yaml and defaults.yaml beside it.",
+    )
+
+    def also(self, role: Role) -> frozenset[Role]:
+        """Return what a machine of this role is for beside it."""
+        apart = any(node.role is Role.ETCD for node in self.nodes)
+        more = {Role.ROUTED} if self.routes == "nodes" else set()
+        if role is Role.CONTROLLER:
+            more |= (set() if apart else {Role.ETCD}) | ({Role.BALANCER} if self.balancer == "haproxy" else set())
+        return frozenset(more)
 
 
 class Encryption(_Part):
@@ -145,6 +191,21 @@ class Ssh(_Part):
     user: str = Field("khw", description="Who logs in. khw makes this user on machines that it makes.")
     private_key: str | None = Field(
         None, description="A private key's file, from the cluster file's folder, instead of the one that khw makes."
+    )
+    config: str | None = Field(
+        None,
+        description="An OpenSSH client configuration, such as ~/.ssh/config: HostName, Port, User, IdentityFile, "
+        "ProxyJump count for machines of your own.",
+    )
+    bastion: str | None = Field(
+        None,
+        description="Through whom machines of your own are reached, as `ssh -J` takes it: USER@HOST:PORT, more after a "
+        "comma. Your own ssh logs in there, with your own keys and known_hosts.",
+    )
+    sudo: Literal["free", "password"] = Field(
+        "free",
+        description="`password`: sudo asks for one. khw asks for it at the terminal, or takes it from the environment "
+        "(KHW_SUDO_PASSWORD) or a file descriptor (KHW_SUDO_PASSWORD_FD), and keeps it nowhere.",
     )
 
 
@@ -210,11 +271,18 @@ class Spec(_Part):
         """The machines that the file asks for, controllers first."""
         if self.provider == "static" and self.static:
             rows = sorted(self.static.nodes, key=lambda node: node.role)
-            return tuple(Planned(n.name, n.role, n.address, n.pod_cidr) for n in rows)
+            return tuple(Planned(n.name, n.role, n.address, n.pod_cidr, self.static.also(n.role)) for n in rows)
+        alone = self.workers.count == 0
         return (
-            *_planned(self.controllers, Role.CONTROLLER, None),
+            *_planned(self.controllers, Role.CONTROLLER, self.network if alone else None),
             *_planned(self.workers, Role.WORKER, self.network),
         )
+
+    @property
+    def api_port(self) -> int:
+        """The port of the API from outside: the controllers' own, unless haproxy is beside it."""
+        haproxy = self.provider == "static" and self.static and self.static.balancer == "haproxy"
+        return self.static.balancer_port if haproxy and self.static else self.network.api_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +293,12 @@ class Planned:
     role: Role
     address: IPv4Address
     pod_cidr: IPv4Network | None
+    also: frozenset[Role] | None = None
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        """All that it is for."""
+        return roles_of(self.role, pods=self.pod_cidr is not None, also=self.also)
 
 
 def _planned(pool: Pool, role: Role, network: Network | None) -> Iterable[Planned]:
@@ -250,6 +324,11 @@ class Facts:
     clock: float = 0.0  # seconds since the epoch, when the agent answered
     swap: bool = False
     container: bool = False  # a container of systemd's kind: swap and modules are its host's
+    interfaces: tuple[tuple[str, str], ...] = ()  # name and first IPv4 address of each
+
+    def interface(self, address: str) -> str:
+        """Return the interface that has this address; the usual one's name if that is not known yet."""
+        return next((name for name, its in self.interfaces if its == address), "eth0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,10 +344,24 @@ class Node:
     ssh_host: str = ""
     ssh_port: int = 22
     ssh_user: str = "khw"
+    ssh_key: str = ""  # a private key's file of its own, instead of the cluster's
+    ssh_jump: str = ""  # through whom it is reached, as `ssh -J` takes it
     host_keys: tuple[str, ...] = ()  # "ssh-ed25519 AAAA…"
     unreachable: str = ""  # why there is no use in connecting: "its instance is TERMINATED"
     exists: bool = True  # False: the cluster file asks for it, and it is not made yet
+    also: frozenset[Role] | None = None  # beside its role; None: what every controller is, a member of etcd
     facts: Facts = Facts()
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        """All that it is for: a controller with a pod CIDR runs pods as well."""
+        return roles_of(self.role, pods=self.pod_cidr is not None, also=self.also)
+
+    @property
+    def titles(self) -> tuple[Role, ...]:
+        """Its role, and `worker` if it runs pods beside that: what its owner calls it."""
+        both = self.role is not Role.WORKER and Role.WORKER in self.roles
+        return (self.role, Role.WORKER) if both else (self.role,)
 
     def with_facts(self, facts: Facts) -> Node:
         """Return this node with what its agent saw."""
@@ -295,8 +388,13 @@ class Cluster:
 
     @cached_property
     def workers(self) -> tuple[Node, ...]:
-        """The workers, by name."""
-        return tuple(n for n in self.nodes if n.role is Role.WORKER)
+        """All that run pods, by name; controllers among them where they do."""
+        return tuple(n for n in self.nodes if Role.WORKER in n.roles)
+
+    @cached_property
+    def etcd_members(self) -> tuple[Node, ...]:
+        """Where etcd is, by name: the controllers, unless it has machines of its own."""
+        return tuple(n for n in self.nodes if Role.ETCD in n.roles)
 
     @property
     def name(self) -> str:
@@ -311,7 +409,7 @@ class Cluster:
     @property
     def api_url(self) -> str:
         """Where everything outside the control plane reaches the API."""
-        return f"https://{self.api_address}:{self.network.api_port}"
+        return f"https://{self.api_address}:{self.spec.api_port}"
 
     def node(self, name: str) -> Node:
         """Return the node of this name."""

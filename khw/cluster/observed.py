@@ -15,12 +15,13 @@ from khw.verify.units import parse_show
 
 if TYPE_CHECKING:
     from khw.certs.survey import Held
-    from khw.cluster.model import Cluster, Facts
+    from khw.cluster.model import Cluster, Facts, Node
     from khw.inventory.provider import Route
     from khw.ssh.connection import Agent
 
 UNITS: Mapping[Role, tuple[str, ...]] = {
-    Role.CONTROLLER: ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"),
+    Role.CONTROLLER: ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
+    Role.ETCD: ("etcd",),
     Role.WORKER: ("kubelet", "kube-proxy", "containerd"),
 }
 """What runs on a node of each role (chapters 7 to 9)."""
@@ -49,6 +50,11 @@ class Observed:
         return self.units.get(node, {}).get(unit, "unknown")
 
 
+def units_on(node: Node) -> tuple[str, ...]:
+    """Return what runs on this node."""
+    return tuple(unit for role, units in UNITS.items() if role in node.roles for unit in units)
+
+
 def units_of(cluster: Cluster, agents: Mapping[str, Agent]) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
     """Ask every node for the state of its units, all at once; return them by node, and why others did not say."""
     seen: dict[str, dict[str, str]] = {}
@@ -67,5 +73,5 @@ def units_of(cluster: Cluster, agents: Mapping[str, Agent]) -> tuple[dict[str, d
         seen[name] = {unit: states.get(f"{unit}.service", {}).get("ActiveState", "unknown") for unit in units}
 
     with ThreadPoolExecutor(max(1, len(asked))) as pool:
-        list(pool.map(lambda node: ask(node.name, UNITS[node.role]), asked))
+        list(pool.map(lambda node: ask(node.name, units_on(node)), asked))
     return seen, silent

@@ -7,15 +7,16 @@ A rule yields `(place, sentence)`; `khw.cluster.file` turns the place into a lin
 from __future__ import annotations
 
 import re
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, TypeAlias
 
 from khw.cluster.model import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from ipaddress import IPv4Address, IPv4Network
+    from ipaddress import IPv4Network
 
-    from khw.cluster.model import Pool, Spec
+    from khw.cluster.model import Pool, Spec, Static, StaticNode
 
 Finding: TypeAlias = tuple[tuple[int | str, ...], str]
 
@@ -93,8 +94,6 @@ def _counts(spec: Spec) -> Iterator[Finding]:
                     f"{len(rows)} {listed} for {pool.count} {key}: set count, or leave it out",
                 )
     yield from _odd_controllers(spec.controllers.count, ("controllers", "count"))
-    if spec.workers.count == 0:
-        yield ("workers", "count"), "0 workers: DNS and the smoke test (chapters 12 and 13) need at least one"
 
 
 def _odd_controllers(count: int, place: tuple[int | str, ...]) -> Iterator[Finding]:
@@ -110,11 +109,12 @@ def _odd_controllers(count: int, place: tuple[int | str, ...]) -> Iterator[Findi
 
 def _pod_ranges(spec: Spec) -> Iterator[Finding]:
     room = _pod_cidrs(spec.network.cluster_cidr)
-    if room < spec.workers.count:
+    wanted = spec.workers.count or spec.controllers.count  # without workers, controllers run the pods
+    if room < wanted:
         yield (
             ("network", "cluster_cidr"),
             f"cluster_cidr {spec.network.cluster_cidr} is too small: it holds {room} pod ranges (/24) "
-            f"for {spec.workers.count} workers",
+            f"for {wanted} {'workers' if spec.workers.count else 'controllers that run pods'}",
         )
 
 
@@ -192,22 +192,57 @@ def _static_nodes(spec: Spec) -> Iterator[Finding]:
         for key in ("cluster_cidr", "service_cidr"):
             if node.address in getattr(spec.network, key):
                 yield (*place, "address"), f"address {node.address} of {node.name} is inside {key}"
-        if node.role is Role.WORKER:
-            yield from _static_pod_cidr(spec, node.name, node.pod_cidr, (*place, "pod_cidr"), pods)
+        if node.role is Role.WORKER or node.pod_cidr:
+            yield from _static_pod_cidr(spec, node, (*place, "pod_cidr"), pods)
         yield from _host_keys(node.name, node.host_keys, (*place, "host_keys"))
-    roles = [node.role for node in spec.static.nodes]
-    yield from _odd_controllers(roles.count(Role.CONTROLLER), ("static", "nodes"))
-    if Role.WORKER not in roles:
-        yield ("static", "nodes"), "0 workers: DNS and the smoke test (chapters 12 and 13) need at least one"
+    yield from _static_counts(spec.static)
+    yield from _shared_address(spec, spec.static)
+
+
+def _static_counts(static: Static) -> Iterator[Finding]:
+    place = ("static", "nodes")
+    roles = [node.role for node in static.nodes]
+    if apart := roles.count(Role.ETCD):
+        if not roles.count(Role.CONTROLLER):
+            yield place, "0 controllers: there must be at least one"
+        if apart % 2 == 0:
+            yield place, f"{apart} machines for etcd: it needs an odd number, so make it {apart - 1} or {apart + 1}"
+    else:
+        yield from _odd_controllers(roles.count(Role.CONTROLLER), place)
+    if Role.WORKER not in roles and not any(node.pod_cidr for node in static.nodes):
+        hint = "add one, or give a controller a pod_cidr: it runs pods too then"
+        yield place, f"0 workers: DNS and the smoke test (chapters 12 and 13) need at least one: {hint}"
+
+
+def _shared_address(spec: Spec, static: Static) -> Iterator[Finding]:
+    """The address that keepalived gives to one of the controllers at a time."""
+    if static.balancer != "haproxy":
+        return
+    place = ("static", "api_address")
+    try:
+        shared = IPv4Address(static.api_address)
+    except ValueError:
+        yield place, f"api_address {static.api_address!r} is a name; keepalived shares an IPv4 address"
+        return
+    for node in static.nodes:
+        if node.address == shared:
+            yield place, f"api_address {shared} is {node.name}'s own; keepalived needs one that nobody has"
+    if static.balancer_port == spec.network.api_port:
+        yield (
+            ("static", "balancer_port"),
+            f"balancer_port {static.balancer_port} is api_port, where the API server listens on the same machine",
+        )
 
 
 def _static_pod_cidr(
     spec: Spec,
-    name: str,
-    pod_cidr: IPv4Network | None,
+    node: StaticNode,
     place: tuple[int | str, ...],
     taken: dict[IPv4Network, str],
 ) -> Iterator[Finding]:
+    name, pod_cidr = node.name, node.pod_cidr
+    if node.role is Role.ETCD:
+        yield place, f"pod_cidr of {name}: machines for etcd run no pods"
     if pod_cidr is None:
         yield place, f"worker {name} has no pod_cidr (a part of cluster_cidr {spec.network.cluster_cidr})"
         return

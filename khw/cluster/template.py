@@ -63,6 +63,9 @@ workers:
 # ssh:
 #   user: khw
 #   private_key: ~/.ssh/id_ed25519
+#   config: ~/.ssh/config           # machines of your own: HostName, Port, User, IdentityFile, ProxyJump count
+#   bastion: you@bastion.example    # … are reached through it, as by ssh -J
+#   sudo: free                      # or password: asked at the terminal, or $KHW_SUDO_PASSWORD; kept nowhere
 
 # Where binaries and images come from, in this order. `mirror` is a directory or a URL.
 # `relay`: each is sent once, and passed on from node to node inside their own network: `auto` does that where the
@@ -83,7 +86,11 @@ workers:
 
 # Machines of your own instead of a cloud's: `provider: static`, and
 # static:
-#   api_address: 192.0.2.100        # a load balancer in front of the controllers' port 6443
+#   api_address: 192.0.2.100        # where the API is reached
+#   balancer: own                   # or haproxy: with keepalived on the controllers, which share api_address
+#   balancer_port: 8443             # haproxy's
+#   routes: nodes                   # each machine has the routes to the others' pods; own: your router has them
+#   hosts_file: hosts.yaml          # Nornir's, with groups controllers and workers, instead of
 #   nodes:
 #     - name: controller-0
 #       role: controller

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from khw.artifacts import lock
 from khw.cluster.edges import KUBELET_PORT, LOCAL_SERVERS
 from khw.cluster.model import Role
-from khw.cluster.observed import UNITS
+from khw.cluster.observed import units_on
 from khw.diagrams.layout import Column, Frame, Leaf, Row
 from khw.diagrams.picture import Box, Kind, Link, Picture
 from khw.tasks.etcd import CLIENT_PORT, PEER_PORT
@@ -15,12 +15,15 @@ from khw.tasks.etcd import CLIENT_PORT, PEER_PORT
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from khw.cluster.model import Node
+    from khw.cluster.model import Cluster, Node
     from khw.cluster.observed import Observed
     from khw.diagrams.layout import Part
 
 ACROSS = 3  # nodes in a row
 ACTIVE, UNKNOWN = "active", "unknown"
+
+CONTROL = frozenset({Role.CONTROLLER, Role.ETCD})
+WORKERS = frozenset({Role.WORKER})
 
 
 def picture(seen: Observed) -> Picture:
@@ -42,16 +45,22 @@ def picture(seen: Observed) -> Picture:
         title=f"{cluster.name}: components on each node",
         description=_described(seen),
         boxes=tuple(boxes),
-        links=tuple(links) if cluster.workers else tuple(links[:1]),
+        links=tuple(links) if _of(cluster, WORKERS) else tuple(links[:1]),
     )
 
 
 def arrangement(seen: Observed) -> Part:
     """Return how it is laid out: controllers above, the load balancer between, workers below."""
     cluster = seen.cluster
-    parts: list[Part] = [Frame("control", _grid(cluster.controllers)), Leaf("balancer")]
-    parts.append(Frame("workers", _grid(cluster.workers)) if cluster.workers else Leaf("workers"))
+    parts: list[Part] = [Frame("control", _grid(_of(cluster, CONTROL))), Leaf("balancer")]
+    workers = _of(cluster, WORKERS)
+    parts.append(Frame("workers", _grid(workers)) if workers else Leaf("workers"))
     return Column(tuple(parts), gap=46)
+
+
+def _of(cluster: Cluster, roles: frozenset[Role]) -> tuple[Node, ...]:
+    """Return the nodes of a frame: those that are several things stand with the control plane."""
+    return tuple(node for node in cluster.nodes if node.role in roles)
 
 
 def _grid(nodes: Sequence[Node]) -> Part:
@@ -60,7 +69,7 @@ def _grid(nodes: Sequence[Node]) -> Part:
 
 
 def _frame(node: Node) -> Frame:
-    return Frame(node.name, Column(tuple(Leaf(_id(node, u)) for u in UNITS[node.role]), gap=8, align="stretch"))
+    return Frame(node.name, Column(tuple(Leaf(_id(node, u)) for u in units_on(node)), gap=8, align="stretch"))
 
 
 def _node(seen: Observed, node: Node) -> Iterator[Box]:
@@ -70,10 +79,11 @@ def _node(seen: Observed, node: Node) -> Iterator[Box]:
     )
     silent = seen.silent.get(node.name, "")
     lines = (node.internal_ip, *system, *(("does not answer",) if silent else ()))
-    parent = "control" if node.role is Role.CONTROLLER else "workers"
-    kind = Kind.FAILED if silent else Kind(node.role.value)
+    control = node.role in CONTROL
+    parent = "control" if control else "workers"
+    kind = Kind.FAILED if silent else Kind.CONTROLLER if control else Kind.WORKER
     yield Box(id=node.name, title=node.name, lines=lines, kind=kind, parent=parent, note=silent)
-    for unit in UNITS[node.role]:
+    for unit in units_on(node):
         state = seen.state(node.name, unit)
         kinds = {ACTIVE: Kind.COMPONENT, UNKNOWN: Kind.UNKNOWN}
         yield Box(
@@ -110,7 +120,5 @@ def _ports(seen: Observed, unit: str) -> str:
 
 
 def _described(seen: Observed) -> str:
-    rows = (
-        f"{n.name}: " + ", ".join(f"{u} {seen.state(n.name, u)}" for u in UNITS[n.role]) for n in seen.cluster.nodes
-    )
+    rows = (f"{n.name}: " + ", ".join(f"{u} {seen.state(n.name, u)}" for u in units_on(n)) for n in seen.cluster.nodes)
     return "; ".join(rows) + "."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from khw.cluster.model import Role
 from khw.diagrams.layout import Column, Frame, Leaf, Row, text_size
 from khw.diagrams.picture import Box, Kind, Line, Link, Picture
 
@@ -29,7 +30,10 @@ def picture(seen: Observed) -> Picture:
         Box(
             id="balancer",
             title="Load balancer",
-            lines=(f"{cluster.api_address}:{network.api_port}", *(() if ours else ("asks each API server /readyz",))),
+            lines=(
+                f"{cluster.api_address}:{cluster.spec.api_port}",
+                *(() if ours else ("asks each API server /readyz",)),
+            ),
             kind=Kind.BALANCER,
             note="Passes TCP on to the API servers that are ready; it decrypts nothing.",
         ),
@@ -51,7 +55,7 @@ def picture(seen: Observed) -> Picture:
         *_pods(seen),
     ]
     links = [
-        Link(source="operator", target="balancer", label=f"https, {network.api_port}"),
+        Link(source="operator", target="balancer", label=f"https, {cluster.spec.api_port}"),
         *(Link(source="balancer", target=node.name) for node in cluster.controllers),
     ]
     for node in cluster.workers:
@@ -79,8 +83,8 @@ def arrangement(seen: Observed) -> Part:
     least = max((text_size(box)[0] for box in shown.inside("subnet")), default=0.0)
     machines = Column(
         (
-            *(Row(tuple(Leaf(n.name, least) for n in some), gap=28) for some in _rows(cluster.controllers)),
-            *(_workers(some, least) for some in _rows(cluster.workers)),
+            *(_upper(some, least) for some in _rows([n for n in cluster.nodes if n.role is not Role.WORKER])),
+            *(_workers(some, least) for some in _rows([n for n in cluster.nodes if n.role is Role.WORKER])),
         ),
         gap=34,
     )
@@ -91,6 +95,13 @@ def arrangement(seen: Observed) -> Part:
         (Leaf("operator"), Leaf("balancer"), Frame("vpc", Column(tuple(inside), gap=22))),
         gap=44,
     )
+
+
+def _upper(nodes: Sequence[Node], least: float) -> Row:
+    """Return a row of controllers; one with pods stands over them."""
+    if any(node.pod_cidr for node in nodes):
+        return _workers(nodes, least)
+    return Row(tuple(Leaf(node.name, least) for node in nodes), gap=28)
 
 
 def _workers(nodes: Sequence[Node], least: float) -> Row:
@@ -110,7 +121,8 @@ def _rows(nodes: Sequence[Node]) -> Iterator[Sequence[Node]]:
 def _machine(node: Node) -> Box:
     outside = node.external_ip or "no external address"
     lines = (f"inside {node.internal_ip}", f"outside {outside}", *((f"zone {node.zone}",) if node.zone else ()))
-    kind = Kind.FAILED if node.unreachable else Kind(node.role.value)
+    usual = Kind.WORKER if node.role is Role.WORKER else Kind.CONTROLLER
+    kind = Kind.FAILED if node.unreachable else usual
     if node.unreachable:
         lines = (*lines, node.unreachable)
     return Box(id=node.name, title=node.name, lines=lines, kind=kind, parent="subnet", note=node.unreachable)

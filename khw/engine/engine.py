@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from nornir.core.inventory import Inventory
     from nornir.core.task import Task
 
-    from khw.cluster.model import Cluster, Node, Role
+    from khw.cluster.model import Cluster, Node, Planned
     from khw.converge.apply import Machine
     from khw.engine.events import Event, Sink
     from khw.engine.operator import Run
@@ -71,9 +71,9 @@ class Plan:
         """Whether this host is part of the run."""
         return self.limit is None or host in self.limit
 
-    def phases_of(self, host: str, role: Role | None) -> tuple[Phase, ...]:
-        """Return the phases that this host walks."""
-        mine = tuple(phase for phase in self.phases if phase.concerns(role))
+    def phases_of(self, host: str, machine: Node | Planned | None) -> tuple[Phase, ...]:
+        """Return the phases that this host walks; None is the operator's side."""
+        mine = tuple(phase for phase in self.phases if (phase.on(machine) if machine else phase.operator is not None))
         first = self.begin.get(host)
         names = [phase.name for phase in self.phases]
         if first is None or first not in names:
@@ -138,7 +138,7 @@ class Engine:
         """Log in to the machines of the last run, while the cloud is asked for those of this one."""
         spec = self._run.spec
         if spec.provider == "gcp":
-            walked = {p.name for p in spec.planned if any(x.task for x in self._plan.phases_of(p.name, p.role))}
+            walked = {p.name for p in spec.planned if any(x.task for x in self._plan.phases_of(p.name, p))}
             self._early.begin(spec, self._run.workspace, lambda name: name in walked and self._plan.takes(name))
 
     def _look_ahead(self) -> None:
@@ -161,9 +161,9 @@ class Engine:
         return self._report.stopped(OPERATOR) is None
 
     def _started(self) -> RunStarted:
-        roles: dict[str, Role | None] = {OPERATOR: None} | {p.name: p.role for p in self._run.spec.planned}
-        hosts = tuple(host for host in roles if self._plan.takes(host))
-        lanes = {host: tuple(p.name for p in self._plan.phases_of(host, roles[host])) for host in hosts}
+        machines: dict[str, Planned | None] = {OPERATOR: None} | {p.name: p for p in self._run.spec.planned}
+        hosts = tuple(host for host in machines if self._plan.takes(host))
+        lanes = {host: tuple(p.name for p in self._plan.phases_of(host, machines[host])) for host in hosts}
         return RunStarted(self._report.run_id, hosts, tuple(p.name for p in self._plan.phases), lanes)
 
     def _walk_all(self) -> None:
@@ -173,7 +173,7 @@ class Engine:
         cluster = self._run.cluster
         if interrupt.pressed():
             return
-        lanes = {n.name: self._plan.phases_of(n.name, n.role) for n in cluster.nodes if self._plan.takes(n.name)}
+        lanes = {n.name: self._plan.phases_of(n.name, n) for n in cluster.nodes if self._plan.takes(n.name)}
         if self._plan.takes(OPERATOR):
             ours = self._plan.phases_of(OPERATOR, None)
             lanes[OPERATOR] = tuple(p for p in ours if p.name not in GROUND)
@@ -181,7 +181,7 @@ class Engine:
         if any(phase.task for host, phases in lanes.items() if host != OPERATOR for phase in phases):
             self._run.require_flags()
         active = frozenset((host, phase.name) for host, phases in lanes.items() for phase in phases)
-        self._floor.board = Board(members_of((n.name, n.role) for n in cluster.nodes), active)
+        self._floor.board = Board(members_of((n.name, role) for n in cluster.nodes for role in n.roles), active)
         self._foresee(cluster)
         inventory = inventory_of(cluster, self._run.workspace, check=self._run.check)
         if not self._run.check:
@@ -349,7 +349,7 @@ def connect(run: Run, nodes: Iterable[Node]) -> tuple[dict[str, Agent], dict[str
 
 def _leaders_first(cluster: Cluster, hosts: Hosts) -> Hosts:
     """Return the hosts with those first that others wait for: they are the first to have a lane."""
-    leaders = (OPERATOR, *(node.name for node in cluster.controllers))
+    leaders = (OPERATOR, *(node.name for node in (*cluster.etcd_members, *cluster.controllers)))
     return Hosts({**{name: hosts[name] for name in leaders if name in hosts}, **hosts})
 
 

@@ -13,18 +13,20 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeAlias
 
-from khw.cluster.model import Cluster, Node, Role
+from khw.cluster.model import Cluster, Node, Planned, Role
 from khw.converge.resources import Resource
 from khw.engine import operator as operators_side
 from khw.engine.gates import Need, Quorum
 from khw.errors import UsageError
 from khw.tasks import (
+    balancer,
     certificates,
     control_plane,
     dns,
     encryption,
     etcd,
     kubeconfigs,
+    pod_routes,
     prerequisites,
     workers,
 )
@@ -35,10 +37,11 @@ if TYPE_CHECKING:
 
 Task: TypeAlias = "Callable[[Node, Cluster, Pki], Iterable[Resource]]"
 
-CONTROLLER, WORKER = Role.CONTROLLER, Role.WORKER
+CONTROLLER, ETCD, WORKER = Role.CONTROLLER, Role.ETCD, Role.WORKER
 ON_CONTROLLERS = frozenset({CONTROLLER})
+ON_ETCD = frozenset({ETCD})
 ON_WORKERS = frozenset({WORKER})
-ON_NODES = ON_CONTROLLERS | ON_WORKERS
+ON_NODES = ON_CONTROLLERS | ON_ETCD | ON_WORKERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +67,9 @@ class Phase:
     health: Callable[[Node, Cluster], Health] | None = None
     through: operators_side.Note | None = None
 
-    def concerns(self, role: Role | None) -> bool:
-        """Whether a host of this role (None: the operator's side) has a part in it."""
-        return self.operator is not None if role is None else role in self.roles
+    def on(self, machine: Node | Planned) -> bool:
+        """Whether this machine has a part in it, by any of its roles."""
+        return bool(self.roles & machine.roles)
 
 
 PHASES: tuple[Phase, ...] = (
@@ -111,7 +114,7 @@ PHASES: tuple[Phase, ...] = (
         name="etcd",
         chapter=7,
         title="etcd over mutual TLS",
-        roles=ON_CONTROLLERS,
+        roles=ON_ETCD,
         task=etcd.resources,
         health=etcd.health,
         through=operators_side.etcd_lives,
@@ -121,6 +124,8 @@ PHASES: tuple[Phase, ...] = (
         chapter=8,
         title="the address of the API",
         operator=operators_side.load_balancer,
+        roles=frozenset({Role.BALANCER}),
+        task=balancer.resources,
     ),
     Phase(
         name="control-plane",
@@ -129,7 +134,7 @@ PHASES: tuple[Phase, ...] = (
         roles=ON_CONTROLLERS,
         task=control_plane.resources,
         health=control_plane.health,
-        needs=(Need("etcd", CONTROLLER, Quorum.MAJORITY),),
+        needs=(Need("etcd", ETCD, Quorum.MAJORITY),),
     ),
     Phase(
         name="rbac",
@@ -160,7 +165,14 @@ PHASES: tuple[Phase, ...] = (
         title="kubectl from here, through the load balancer",
         operator=operators_side.kubectl,
     ),
-    Phase(name="routes", chapter=11, title="a route to each worker's pods", operator=operators_side.routes),
+    Phase(
+        name="routes",
+        chapter=11,
+        title="a route to each worker's pods",
+        operator=operators_side.routes,
+        roles=frozenset({Role.ROUTED}),
+        task=pod_routes.resources,
+    ),
     Phase(
         name="dns",
         chapter=12,
@@ -169,7 +181,7 @@ PHASES: tuple[Phase, ...] = (
         task=dns.resources,
         once=True,
         needs=(Need("rbac", CONTROLLER),),
-        settle_needs=(Need("workers", WORKER), Need("routes")),
+        settle_needs=(Need("workers", WORKER), Need("routes"), Need("routes", Role.ROUTED, Quorum.ALL)),
     ),
     Phase(
         name="smoke",

@@ -25,6 +25,8 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "containerd": ("containerd",),
     "kubelet": ("kubelet", "serving"),
     "kube-proxy": ("kube-proxy",),
+    "haproxy": ("haproxy",),
+    "keepalived": ("keepalived",),
 }
 """Component (a unit's name without .service) → the files in which its flags are looked up, in this order."""
 

@@ -53,7 +53,7 @@ class Guide:
 
     def resources(self, phase: Phase, node: Node) -> list[Resource]:
         """Return what a phase asks for on a node."""
-        if phase.task is None or node.role not in phase.roles:
+        if phase.task is None or not phase.on(node):
             return []
         wanted = phase.task(node, self.cluster, self.pki)
         return [limited(resource, self.cluster.spec.timeouts) for resource in wanted]
@@ -66,7 +66,7 @@ class Guide:
 
     def nodes(self, phase: Phase) -> Sequence[Node]:
         """Return the nodes that have a part in a phase: of once-per-cluster work only the first."""
-        mine = [node for node in self.cluster.nodes if node.role in phase.roles]
+        mine = [node for node in self.cluster.nodes if phase.on(node)]
         return mine[:1] if phase.once else mine
 
     def shell_for(self, phase: Phase, host: str | None) -> str:

@@ -104,7 +104,7 @@ class Rendered:
     @cached_property
     def _own(self) -> re.Pattern[str]:
         ours = {self.cluster.api_address}
-        for node in (self.node, *self.cluster.controllers):
+        for node in (self.node, *self.cluster.controllers, *self.cluster.etcd_members):
             ours |= {text for text in (node.name, node.internal_ip, node.external_ip, node.pod_cidr) if text}
         longest_first = sorted(ours, key=len, reverse=True)
         return re.compile(r"(?<![\w.])(?:" + "|".join(re.escape(text) for text in longest_first) + r")(?!\w)")
@@ -118,6 +118,7 @@ def planned(spec: Spec) -> Cluster:
             role=machine.role,
             internal_ip=str(machine.address),
             pod_cidr=str(machine.pod_cidr) if machine.pod_cidr else None,
+            also=machine.also,
         )
         for machine in spec.planned
     )
@@ -148,7 +149,7 @@ def render_one(phases: Iterable[Phase], cluster: Cluster, node: Node, facts: Fac
     """Return one node with these facts."""
     resources: list[Resource] = []
     for phase in phases:
-        if phase.task is not None and node.role in phase.roles:
+        if phase.task is not None and phase.on(node):
             resources += phase.task(node.with_facts(facts), cluster, pki)
     return Rendered(node, cluster, facts, tuple(resources))
 

@@ -79,7 +79,7 @@ def up(
     image_name: str = image.DEFAULT,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[Row, ...]:
-    """Start these machines beside those that stand; `ssh_keys` are USER:KEY lines. Return all, once they have booted."""
+    """Start these machines beside those that stand, `ssh_keys` being USER:KEY lines; return all once they booted."""
     preflight.check()
     for line in preflight.raise_limits():
         progress(line)
@@ -128,7 +128,9 @@ def inside(name: str, command: Sequence[str]) -> list[str]:
 
 def _keys(machine: Machine) -> Iterator[str]:
     published = machine.published
-    yield from (f"{kind} {published[f'hostkeys/{kind}']}" for kind in KEY_TYPES.values() if f"hostkeys/{kind}" in published)
+    yield from (
+        f"{kind} {published[f'hostkeys/{kind}']}" for kind in KEY_TYPES.values() if f"hostkeys/{kind}" in published
+    )
 
 
 def _ensure_switch(lab: Layout, bare: Bare) -> None:
@@ -171,7 +173,9 @@ def _plug(lab: Layout, machine: Machine) -> None:
         return
     name = interface(machine.name)
     run(["ip", "-n", lab.netns, "link", "del", name], allow_failure=True)
-    link = f"link add {name} type veth peer name eth0 netns {pid}\nlink set {name} master {BRIDGE}\nlink set {name} up\n"
+    link = (
+        f"link add {name} type veth peer name eth0 netns {pid}\nlink set {name} master {BRIDGE}\nlink set {name} up\n"
+    )
     run(["ip", "-n", lab.netns, "-batch", "-"], stdin=link)
     run(["nsenter", "-t", str(pid), "-n", "ip", "-batch", "-"], stdin=guest_batch(plug))
 

@@ -32,6 +32,8 @@ from khw.errors import StepError, UnreachableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from khw.secret import Secret
+
 
 class Channel(Protocol):
     """Bytes to and from the agent's process."""
@@ -136,7 +138,15 @@ class Agent:
     Requests go one at a time; threads wait for each other. After an UnreachableError the channel is closed.
     """
 
-    def __init__(self, name: str, channel: Channel, *, timeout: float, places: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        channel: Channel,
+        *,
+        timeout: float,
+        places: Mapping[str, str] | None = None,
+        sudo: Secret | None = None,
+    ) -> None:
         self.name = name
         self.round_trips = 0
         self.bytes_sent = 0
@@ -149,7 +159,7 @@ class Agent:
         self._buffer = bytearray()
         self._lock = threading.RLock()
         self._exchanges = 0
-        self._hello(timeout, dict(places or {}))
+        self._hello(timeout, dict(places or {}), sudo)
 
     def run(self, *commands: RemoteCommand, timeout: float = 120.0) -> list[Completed]:
         """Run commands one after another, in one exchange; that one fails does not stop the next."""
@@ -247,10 +257,12 @@ class Agent:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _hello(self, timeout: float, places: dict[str, str]) -> None:
+    def _hello(self, timeout: float, places: dict[str, str], sudo: Secret | None) -> None:
         operator = f"{getpass.getuser()}@{socket.gethostname()} process {os.getpid()}"
         hello = {"do": "hello", "operator": operator, "places": places}
         try:
+            if sudo:
+                self._send(bundle.preamble(sudo.reveal()), timeout)
             self._send(bundle.source(), timeout)
             end = self._converse(hello, (), _Ears(), None, timeout)
         except TimeoutError:
@@ -394,9 +406,15 @@ def _unfit(node: str, said: str) -> StepError | UnreachableError:
         problem, hint = "there is no python3 on this node", "install it: apt-get install python3"
     elif "sudo" in said and "not found" in said:
         problem, hint = "there is no sudo on this node", "install sudo, or let khw log in as root (ssh: user: root)"
+    elif "sudo does not take the password" in said:
+        problem = "sudo does not take the password that was given"
+        hint = "is it this user's own on this node, and may this user use sudo? (`sudo -l` there)"
     elif "sudo" in said:
         problem = f"sudo does not let this login become root without a password: {last}"
-        hint = "on the node, as root: echo 'USER ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/khw"
+        hint = (
+            "on the node, as root: echo 'USER ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/khw; "
+            "or give khw the password: sudo: password in khw.yaml's section ssh"
+        )
     else:
         return UnreachableError(f"the agent ended as soon as it started: {last or 'it said nothing'}", node=node)
     return StepError(problem, node=node, hint=hint, evidence=said.strip())

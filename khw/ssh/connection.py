@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from netmiko import BaseConnection
     from nornir.core.configuration import Config
 
+    from khw.secret import Secret
+    from khw.ssh.jump import Jump, Passage
+
 CONNECTION = "khw_agent"  # Nornir keeps the names of all kinds of plugins in one place, and "khw" is the inventory's
 
 __all__ = ["CONNECTION", "Agent", "Completed", "FileState", "KhwConnection", "Payload", "RemoteCommand", "open_agent"]
@@ -90,7 +93,8 @@ class KhwConnection:
     Its options are netmiko's (`key_file`, `alt_key_file`, `conn_timeout` …), and `name`, what errors call the host,
     `host_keys`, those that it may have (instead of those in `alt_key_file`, which has all hosts': netmiko reads it for
     each connection), `unreachable`, why there is no use in trying, if its provider knows, and `early`, which returns
-    the agent of a login that was begun already (khw.ssh.early), or None.
+    the agent of a login that was begun already (khw.ssh.early), or None; `jump` (khw.ssh.jump), and `sudo`, which
+    returns the password that sudo asks for.
     """
 
     connection: Agent
@@ -115,6 +119,9 @@ class KhwConnection:
             return
         timeout = float(options.get("conn_timeout", 20.0))
         keys = options.pop("host_keys", None)
+        jump: Jump | None = options.pop("jump", None)
+        sudo: Callable[[], Secret | None] = options.pop("sudo", lambda: None)
+        ways: list[Passage] = []
 
         libraries.load()
 
@@ -126,11 +133,23 @@ class KhwConnection:
             strict = {"ssh_strict": True, "disabled_algorithms": algorithms, "auto_connect": False}
             kind = platform if platform and platform != "linux" else libraries.NODE
             arguments = {**options, **limits, **strict}
+            if jump:
+                ways[:] = [jump.open(hostname or "", port or 22, patience)]
+                arguments["sock"] = ways[0].socket
             with _known_hosts(hostname or "", port or 22, keys) as file:
                 netmiko.open(hostname, username, password, port or 22, kind, {**arguments, **file}, configuration)
                 return _without_shell(netmiko.connection)
 
-        self.connection = _start(login, name, f"{hostname}:{port or 22}", timeout)
+        try:
+            self.connection = _start(login, name, f"{hostname}:{port or 22}", timeout, sudo())
+        except UnreachableError as error:
+            if ways and (said := ways[0].last_words()):
+                raise UnreachableError(
+                    f"{error.message}; the bastion {jump.hops if jump else ''}: {said}",
+                    node=name,
+                    hint="your own ssh logs in there: does `ssh BASTION true` work, without a question?",
+                ) from None
+            raise
 
     def close(self) -> None:
         """Close the connection; the agent ends."""
@@ -205,14 +224,18 @@ def open_agent(  # noqa: PLR0913 - all are what a login takes
 
 
 def _start(
-    login: Callable[[float, dict[str, list[str]]], paramiko.SSHClient], name: str, address: str, timeout: float
+    login: Callable[[float, dict[str, list[str]]], paramiko.SSHClient],
+    name: str,
+    address: str,
+    timeout: float,
+    sudo: Secret | None = None,
 ) -> Agent:
     from khw.agent.bundle import remote_command
 
     client = _patiently(login, name, address, timeout)
     try:
-        channel = _executed(client, remote_command(), timeout)
-        return Agent(name, SshChannel(channel, client.close), timeout=timeout)
+        channel = _executed(client, remote_command(password=sudo is not None), timeout)
+        return Agent(name, SshChannel(channel, client.close), timeout=timeout, sudo=sudo)
     except KhwError:
         client.close()
         raise
@@ -318,7 +341,9 @@ def _unreachable(cause: BaseException, name: str, address: str, timeout: float) 
 
 
 def _tune(sock: Any) -> None:
-    """Send small packets at once, and notice a dead peer."""
+    """Send small packets at once, and notice a dead peer; through a bastion that is its ssh's to do."""
+    if sock.family == socket.AF_UNIX:
+        return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (

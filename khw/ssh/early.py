@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from khw.ssh.client import Agent
 
 FRESH = 30.0  # seconds for which a login that nobody has used yet is as good as a new one
-NOT_KEPT = ("facts", "exists", "unreachable")
+NOT_KEPT = ("facts", "exists", "unreachable", "also")
 
 
 def remember(workspace: Workspace, nodes: Iterable[Node]) -> None:

@@ -262,12 +262,12 @@ class Model:
             case "etcd-member" | "etcd-open" | "etcd-alarm":
                 etcd = Thing("unit", "etcd.service", here)
                 inside = etcd if thing.kind == "etcd-member" else Thing("etcd-member", "", here)
-                others = tuple(Thing("unit", "etcd.service", node.name) for node in self.cluster.controllers)
+                others = tuple(Thing("unit", "etcd.service", node.name) for node in self.cluster.etcd_members)
                 return [_all(inside), Needs(others, MAJORITY), *self._ground(here)]
             case "etcd":
-                return [Needs(self._on_controllers("etcd-member"), MAJORITY), *self._internal_network]
+                return [Needs(self._on_members("etcd-member"), MAJORITY), *self._internal_network]
             case "etcd-members":
-                return [Needs(self._on_controllers("etcd-member")), *self._internal_network]
+                return [Needs(self._on_members("etcd-member")), *self._internal_network]
             case "api-server":
                 return [_all(Thing("unit", "kube-apiserver.service", here), Thing("etcd")), *self._ground(here)]
             case "component":
@@ -391,7 +391,7 @@ class Model:
     @property
     def _written(self) -> Iterable[Needs]:
         """What writes need beyond what reads do."""
-        return [_all(*self._on_controllers("etcd-alarm"))]
+        return [_all(*self._on_members("etcd-alarm"))]
 
     @property
     def _internal_network(self) -> Iterable[Needs]:
@@ -424,6 +424,9 @@ class Model:
 
     def _on_controllers(self, kind: str) -> tuple[Thing, ...]:
         return tuple(Thing(kind, "", node.name) for node in self.cluster.controllers)
+
+    def _on_members(self, kind: str) -> tuple[Thing, ...]:
+        return tuple(Thing(kind, "", node.name) for node in self.cluster.etcd_members)
 
     def _on_workers(self, kind: str) -> tuple[Thing, ...]:
         return tuple(Thing(kind, "", node.name) for node in self.cluster.workers)

@@ -42,7 +42,8 @@ class OnNode:
 
 def files(node: Node, context: Context) -> tuple[File, ...]:
     """Return what chapters 4, 5 and 6 put on this node."""
-    tasks = (certificates, kubeconfigs, encryption) if node.role is Role.CONTROLLER else (certificates, kubeconfigs)
+    controller = Role.CONTROLLER in node.roles
+    tasks = (certificates, kubeconfigs, encryption) if controller else (certificates, kubeconfigs)
     wanted = (r for task in tasks for r in task.resources(context.seen(node), context.cluster, context.pki))
     return tuple(resource for resource in wanted if isinstance(resource, File))
 

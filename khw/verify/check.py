@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from khw.verify.context import Context
 
 CONTROLLERS = frozenset({Role.CONTROLLER})
+ETCD = frozenset({Role.ETCD})
 WORKERS = frozenset({Role.WORKER})
-NODES = CONTROLLERS | WORKERS
+NODES = CONTROLLERS | ETCD | WORKERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,17 +18,24 @@ if TYPE_CHECKING:
 LEFT_MIB = 64
 LEFT_PERCENT = 2
 WRITTEN = {
-    Role.CONTROLLER: ("/var/lib/etcd", "/var/log/kubernetes", "/var/log", "/run"),
-    Role.WORKER: ("/var/lib/containerd", "/var/lib/kubelet", "/var/log", "/run"),
+    Role.ETCD: ("/var/lib/etcd",),
+    Role.CONTROLLER: ("/var/log/kubernetes",),
+    Role.WORKER: ("/var/lib/containerd", "/var/lib/kubelet"),
 }
+EVERYWHERE = ("/var/log", "/run")
 """Where etcd, the audit log, containers, pods and the journal are."""
+
+
+def written(node: Node) -> tuple[str, ...]:
+    """Return what is written to on this node."""
+    return (*(path for role, paths in WRITTEN.items() if role in node.roles for path in paths), *EVERYWHERE)
 
 
 def ask(node: Node, context: Context) -> Sequence[RemoteCommand]:
     """Ask for the space and the inodes of each; the rows have no directory's name, so each is asked alone."""
     del context
     script = 'for d; do echo "$d $(df -Pk "$d" 2>/dev/null | tail -n 1) $(df -Pi "$d" 2>/dev/null | tail -n 1)"; done'
-    return (RemoteCommand(("sh", "-c", script, "sh", *WRITTEN[node.role])),)
+    return (RemoteCommand(("sh", "-c", script, "sh", *written(node))),)
 
 
 def judge(node: Node, context: Context, answers: Sequence[Completed]) -> Iterable[Finding]:

@@ -38,9 +38,9 @@ def at_rest(context: Context, bench: Bench) -> Iterable[Finding]:
     """Make the guide's Secret and read it raw on a controller that answers."""
     prefix = f"k8s:enc:{context.cluster.spec.encryption.provider}:v1:"
     expected = f"etcd keeps a Secret as {prefix}KEY:…"
-    agent = next((context.agents[n.name] for n in context.cluster.controllers if n.name in context.agents), None)
+    agent = next((context.agents[n.name] for n in context.cluster.etcd_members if n.name in context.agents), None)
     if agent is None:
-        yield Finding(ok=False, expected=expected, actual="no controller answers over SSH", hint="khw inventory")
+        yield Finding(ok=False, expected=expected, actual="no member of etcd answers over SSH", hint="khw inventory")
         return
     bench.kubectl.run(
         "create", "secret", "generic", NAME, f"--namespace={bench.namespace}", f"--from-literal=mykey={VALUE}"

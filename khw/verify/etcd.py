@@ -41,7 +41,7 @@ def judge_member(node: Node, context: Context, answers: Sequence[Completed]) -> 
     """Expect an answer, the pinned version, no error, and every controller as a started member."""
     status, members = answers
     version = lock.entry("etcd").version.removeprefix("v")
-    names = sorted(n.name for n in context.cluster.controllers)
+    names = sorted(n.name for n in context.cluster.etcd_members)
     expected = f"answers over TLS at {node.internal_ip}:2379, version {version}"
     row = _first(_json(status))
     if row is None:
@@ -68,7 +68,7 @@ def judge_member(node: Node, context: Context, answers: Sequence[Completed]) -> 
 
 def ask_leader(node: Node, context: Context) -> Sequence[RemoteCommand]:
     """Ask, from this member, every member who leads."""
-    urls = ",".join(f"https://{n.internal_ip}:2379" for n in context.cluster.controllers)
+    urls = ",".join(f"https://{n.internal_ip}:2379" for n in context.cluster.etcd_members)
     return (
         etcdctl(urls, "endpoint", "status", "--write-out=json"),
         etcdctl(f"https://{node.internal_ip}:2379", "alarm", "list"),
@@ -80,7 +80,7 @@ def judge_leader(node: Node, context: Context, answers: Sequence[Completed]) -> 
     statuses, alarms = answers
     rows = _json(statuses, [])
     leaders = {row["Status"].get("leader", 0) for row in rows}
-    total = len(context.cluster.controllers)
+    total = len(context.cluster.etcd_members)
     yield Finding(
         ok=len(leaders) == 1 and 0 not in leaders,
         subject="leader",

@@ -29,7 +29,7 @@ def wanted(node: Node, context: Context) -> dict[str, str]:
 
     texts: dict[str, str] = {}
     for phase in PHASES:
-        if phase.task and node.role in phase.roles:
+        if phase.task and phase.on(node):
             texts |= _texts(phase.task(context.seen(node), context.cluster, context.pki))
     return texts
 

@@ -92,7 +92,7 @@ def _ask_node(
 
     A node with a failed check joins the `suspects`: nobody waits long for its test pod.
     """
-    mine = [(rank, check, tuple(check.ask(node, context))) for rank, check in checks if node.role in check.roles]
+    mine = [(rank, check, tuple(check.ask(node, context))) for rank, check in checks if node.roles & check.roles]
     started = time.monotonic()
     try:
         answers = context.agents[node.name].run(*(q for _, _, asked in mine for q in asked), timeout=NODE_SECONDS)

@@ -30,7 +30,7 @@ from khw.verify import (
     units,
     workloads,
 )
-from khw.verify.check import CONTROLLERS, NODES, WORKERS, Check, ClusterCheck, NodeCheck, PodCheck
+from khw.verify.check import CONTROLLERS, ETCD, NODES, WORKERS, Check, ClusterCheck, NodeCheck, PodCheck
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,9 +41,9 @@ CHECKS: tuple[Check, ...] = (
     NodeCheck(name="exposure", roles=NODES, ask=exposure.ask, judge=exposure.judge),
     NodeCheck(name="disk", roles=NODES, ask=disk.ask, judge=disk.judge),
     NodeCheck(name="certificates", roles=NODES, ask=certificates.ask, judge=certificates.judge),
-    NodeCheck(name="etcd", roles=CONTROLLERS, ask=etcd.ask_member, judge=etcd.judge_member),
-    NodeCheck(name="etcd", roles=CONTROLLERS, ask=etcd.ask_leader, judge=etcd.judge_leader),
-    NodeCheck(name="etcd", roles=CONTROLLERS, ask=etcd.ask_stranger, judge=etcd.judge_stranger),
+    NodeCheck(name="etcd", roles=ETCD, ask=etcd.ask_member, judge=etcd.judge_member),
+    NodeCheck(name="etcd", roles=ETCD, ask=etcd.ask_leader, judge=etcd.judge_leader),
+    NodeCheck(name="etcd", roles=ETCD, ask=etcd.ask_stranger, judge=etcd.judge_stranger),
     NodeCheck(name="API server", roles=CONTROLLERS, ask=api_server.ask, judge=api_server.judge),
     NodeCheck(name="API server names", roles=CONTROLLERS, ask=api_server.ask_names, judge=api_server.judge_names),
     ClusterCheck(name="cloud", look=cloud.resources, api=False),

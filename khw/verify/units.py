@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.cluster.model import Role
 from khw.converge.resources import Unit
 from khw.ssh.connection import RemoteCommand
-from khw.tasks import control_plane, etcd, workers
 from khw.verify.check import Finding
 
 if TYPE_CHECKING:
@@ -23,9 +21,10 @@ JOURNAL_LINES = 6
 
 
 def units(node: Node, context: Context) -> tuple[Unit, ...]:
-    """Return the units that chapters 7, 8 and 9 give this node."""
-    controller = node.role is Role.CONTROLLER
-    tasks = (etcd.resources, control_plane.resources) if controller else (workers.prepare, workers.resources)
+    """Return the units that the phases give this node."""
+    from khw.engine.phases import PHASES
+
+    tasks = (phase.task for phase in PHASES if phase.task and phase.on(node) and not phase.once)
     wanted = (r for task in tasks for r in task(context.seen(node), context.cluster, context.pki))
     return tuple(resource for resource in wanted if isinstance(resource, Unit))
 

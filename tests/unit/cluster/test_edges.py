@@ -100,8 +100,9 @@ def test_every_certificate_of_a_client_or_server_is_used_somewhere() -> None:
     assert set(WHO) - used == {"front-proxy-client", "service-accounts"}
 
 
-def test_a_cluster_without_workers_has_no_edge_to_any() -> None:
+def test_without_workers_the_controllers_have_kubelets() -> None:
     spec = Spec()
     alone = cast("Cluster", cluster(spec.model_copy(update={"workers": spec.workers.model_copy(update={"count": 0})})))
     assert all(node.role is Role.CONTROLLER for node in alone.nodes)
-    assert not [edge for edge in edges(alone) if edge.server.component == "kubelet" or edge.client.host == PODS]
+    reached = {edge.server.host for edge in edges(alone) if edge.server.component == "kubelet"}
+    assert reached == {node.name for node in alone.controllers}

@@ -92,8 +92,8 @@ POOL = {"name": "x", "first_address": "10.240.0.10"}
             ["static", "nodes", 0, "role"],
         ),
         (
-            "provider: static\nstatic:\n  api_address: api.example\n" + NODE.replace("[ssh-ed25519 AAAA]", "[]"),
-            ["static", "nodes", 0, "host_keys"],
+            "provider: static\nstatic:\n  api_address: api.example\n" + NODE.replace("192.0.2.10", "here"),
+            ["static", "nodes", 0, "address"],
         ),
     ],
 )

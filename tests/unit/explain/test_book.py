@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from fakes import cluster
 from ruamel.yaml import YAML
 
 from khw.certs.identities import AUTHORITIES, identities
-from khw.cluster.model import Proxy, Spec
+from khw.cluster.model import Proxy, Role, Spec, Static, StaticNode
 from khw.converge.resources import Absent, Binary, Directory, File, Manifest, Unit
 from khw.engine.phases import PHASES
 from khw.explain import book
@@ -33,9 +34,29 @@ CONFIGURED = {
 }
 
 
+OWN = cluster(
+    Spec(
+        provider="static",
+        static=Static(
+            api_address="192.0.2.100",
+            balancer="haproxy",
+            nodes=(
+                StaticNode(
+                    name="c",
+                    role=Role.CONTROLLER,
+                    address=IPv4Address("192.0.2.10"),
+                    pod_cidr=IPv4Network("10.200.0.0/24"),
+                ),
+            ),
+        ),
+    ),
+    api_address="192.0.2.100",
+)
+
+
 @cache
 def rendered() -> tuple[Rendered, ...]:
-    return tuple(render(PHASES, CLUSTER, specimens(CLUSTER)))
+    return tuple(one for each in (CLUSTER, OWN) for one in render(PHASES, each, specimens(each)))
 
 
 def flags() -> set[tuple[str, str]]:

@@ -161,7 +161,7 @@ def test_what_every_phase_asks_for_is_shell_that_sh_can_read(phase: object) -> N
     pki = symbols.pki(CLUSTER)
     for node in CLUSTER.nodes:
         for facts in FACTS:
-            if node.role in phase.roles:  # type: ignore[attr-defined]
+            if phase.on(node):  # type: ignore[attr-defined]
                 resources = list(phase.task(node.with_facts(facts), CLUSTER, pki))  # type: ignore[attr-defined]
                 read = subprocess.run(
                     ["sh", "-n"], input=script(resources), capture_output=True, text=True, timeout=30, check=False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from khw.cluster.model import Role
+from khw.cluster.model import Role, roles_of
 from khw.converge.changes import Action, Change
 from khw.engine.events import (
     BytesTaken,
@@ -33,7 +33,11 @@ CONTROLLERS = tuple(f"controller-{n}" for n in range(3))
 
 
 def lane(role: Role | None) -> tuple[str, ...]:
-    return tuple(phase.name for phase in PHASES if phase.concerns(role))
+    return tuple(
+        phase.name
+        for phase in PHASES
+        if (phase.roles & roles_of(role, pods=False, also=None) if role else phase.operator)
+    )
 
 
 def started(workers: int = 3) -> RunStarted:

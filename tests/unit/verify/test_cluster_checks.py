@@ -310,4 +310,4 @@ def test_another_domain_in_the_corefile_is_shown() -> None:
 
 def test_without_a_controller_in_reach_nothing_is_read() -> None:
     (finding,) = encryption.at_rest(context(), bench(lambda _arguments: ""))
-    assert finding.actual == "no controller answers over SSH"
+    assert finding.actual == "no member of etcd answers over SSH"
