@@ -101,6 +101,7 @@ FIELDS: dict[str, str] = {
             "network_interfaces",
             "ports",
             "quotas",
+            "service_accounts",
             "source_ranges",
             "target_tags",
         ),
