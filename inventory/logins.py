@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from khw.inventory.sudo import sudo_password
+from khw.ssh.jump import Jump
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +32,16 @@ def netmiko_options(spec: Spec, private_key: Path, host_keys: Path) -> dict[str,
     }
 
 
-def node_options(node: Node, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of khw's own connection to a node: netmiko's, and what is the node's."""
-    return {"name": node.name, "unreachable": node.unreachable, "host_keys": list(node.host_keys), **options}
+def node_options(spec: Spec, node: Node, options: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return the options of khw's own connection to a node: netmiko's, and what is the node's.
+
+    Machines of one's own may have a key of theirs, a bastion before them, and a sudo that asks for a password.
+    """
+    own: dict[str, Any] = {"key_file": node.ssh_key} if node.ssh_key else {}
+    if node.ssh_jump:
+        own["jump"] = Jump(node.ssh_jump, spec.ssh.config or "")
+    if spec.ssh.sudo == "password":
+        own["sudo"] = partial(sudo_password, spec)
+    keys = list(node.host_keys)
+    return {"name": node.name, "unreachable": node.unreachable, "host_keys": keys, **options, **own}

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import weakref
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,14 +31,11 @@ from khw.files import write_atomically
 from khw.inventory import provider_for
 from khw.inventory.keys import login_key, login_public_key
 from khw.inventory.logins import netmiko_options, node_options
-from khw.inventory.sudo import sudo_password
-from khw.ssh.jump import Jump
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from khw.cluster.model import Cluster, Node, Spec
-    from khw.secret import Secret
+    from khw.cluster.model import Cluster, Node
 
 
 class KhwInventory:
@@ -74,7 +70,6 @@ def inventory_of(cluster: Cluster, workspace: Workspace, *, check: bool = False)
         host_keys = in_memory.path
     groups = Groups({role: Group(name=role) for role in ("controller", "etcd", "worker")})
     options = netmiko_options(cluster.spec, login_key(cluster.spec, workspace, check=check), host_keys)
-    password = partial(sudo_password, cluster.spec)
     hosts = Hosts()
     for node in cluster.nodes:
         hosts[node.name] = Host(
@@ -89,21 +84,11 @@ def inventory_of(cluster: Cluster, workspace: Workspace, *, check: bool = False)
                 "netmiko": ConnectionOptions(platform="terminal_server", extras=dict(options)),
                 "khw_agent": ConnectionOptions(
                     platform="terminal_server",
-                    extras={
-                        **node_options(node, options),
-                        **_special(cluster.spec, node, password),
-                        **({"key_file": node.ssh_key} if node.ssh_key else {}),
-                    },
+                    extras=node_options(cluster.spec, node, options),
                 ),
             },
         )
     return Inventory(hosts=hosts, groups=groups, defaults=Defaults(data=data))
-
-
-def _special(spec: Spec, node: Node, password: Callable[[], Secret | None]) -> dict[str, Any]:
-    """Return what only machines of one's own have: a bastion before them, a password of sudo's."""
-    jump = {"jump": Jump(node.ssh_jump, spec.ssh.config or "")} if node.ssh_jump else {}
-    return {**jump, **({"sudo": password} if spec.ssh.sudo == "password" else {})}
 
 
 def _data(node: Node) -> dict[str, Any]:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from khw.checks import CheckResult
     from khw.cluster.model import Spec, StaticNode
     from khw.converge.changes import Change
-    from khw.inventory.ssh_config import Login
     from khw.inventory.provider import Route
+    from khw.inventory.ssh_config import Login
 
 
 class StaticProvider:

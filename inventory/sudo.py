@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
 
 VARIABLE = "KHW_SUDO_PASSWORD"
 DESCRIPTOR = "KHW_SUDO_PASSWORD_FD"
+ONE_QUESTION = threading.Lock()
 
 
 def sudo_password(spec: Spec) -> Secret | None:
     """Return the password, asked for at first use; None where sudo asks for none."""
-    return _asked() if spec.ssh.sudo == "password" else None
+    if spec.ssh.sudo != "password":
+        return None
+    with ONE_QUESTION:  # logins run side by side
+        return _asked()
 
 
 @cache

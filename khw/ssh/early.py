@@ -71,7 +71,7 @@ class EarlyLogins:
     def begin(self, spec: Spec, workspace: Workspace, wanted: Callable[[str], bool]) -> None:
         """Begin to log in to those of these machines that are known; no more than once."""
         from khw.inventory.keys import login_key
-        from khw.inventory.logins import netmiko_options
+        from khw.inventory.logins import netmiko_options, node_options
 
         nodes = [node for node in _known(spec, workspace) if wanted(node.name)][: bounds.LOGINS]
         if self._logins or not nodes:
@@ -84,7 +84,7 @@ class EarlyLogins:
         for node in nodes:
             login = _Login(node, Future(), time.monotonic())
             self._logins[node.name] = login
-            arguments = (login.agent, node, options)
+            arguments = (login.agent, node, node_options(spec, node, options))
             threading.Thread(target=_log_in, args=arguments, name=f"early-{node.name}", daemon=True).start()
 
     def take(self, node: Node) -> Agent | None:
@@ -123,11 +123,9 @@ def _known(spec: Spec, workspace: Workspace) -> tuple[Node, ...]:
 
 
 def _log_in(agent: Future[Agent], node: Node, options: Mapping[str, Any]) -> None:
-    from khw.inventory.logins import node_options
-
     connection = KhwConnection()
     try:
-        connection.open(node.ssh_host, node.ssh_user, None, node.ssh_port, libraries.NODE, node_options(node, options))
+        connection.open(node.ssh_host, node.ssh_user, None, node.ssh_port, libraries.NODE, dict(options))
         agent.set_result(connection.connection)
     except KhwError as error:
         agent.set_exception(error)

@@ -39,7 +39,8 @@ SECTIONS = {
     "5.6": "objects",
 }
 BY_ROLE: dict[Role, tuple[NodeControl, ...]] = {
-    Role.CONTROLLER: (*control_plane.CONTROLS, *etcd.CONTROLS),
+    Role.CONTROLLER: tuple(control_plane.CONTROLS),
+    Role.ETCD: tuple(etcd.CONTROLS),
     Role.WORKER: (*control_plane.NETWORK_FILES, *worker.CONTROLS),
 }
 NUMBERS = tuple(control.number for table in (control_plane, etcd, worker, policies) for control in table.CONTROLS)
@@ -55,7 +56,7 @@ def select(names: Sequence[str] = ()) -> tuple[Check, ...]:
 
     def judge(node: Node, context: Context, answers: Sequence[Completed]) -> Iterable[Finding]:
         said = seen.parse(answers)
-        return [control.finding(said) for control in BY_ROLE[node.role] if control.number in numbers]
+        return [control.finding(said) for control in _of(node) if control.number in numbers]
 
     def look(context: Context) -> Iterable[Finding]:
         said = objects.ask(context.kubectl)
@@ -67,6 +68,12 @@ def select(names: Sequence[str] = ()) -> tuple[Check, ...]:
         *((NodeCheck(name=CHECK, roles=NODES, ask=_ask, judge=judge),) if of_nodes else ()),
         *((ClusterCheck(name=CHECK, look=look),) if of_objects else ()),
     )
+
+
+def _of(node: Node) -> Iterable[NodeControl]:
+    """Return the controls of all of a node's roles, each once."""
+    mine = (control for role, controls in BY_ROLE.items() if role in node.roles for control in controls)
+    return {control.number: control for control in mine}.values()
 
 
 def order(number: str) -> tuple[int, ...]:
