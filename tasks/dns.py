@@ -22,18 +22,12 @@ REPLICAS = 2
 def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
     """Yield CoreDNS (chapter 12), once a cluster, from any controller."""
     yield Manifest(name="coredns", documents=manifest(cluster), kubeconfig=KUBECONFIG)
+    kubectl = ("/usr/local/bin/kubectl", f"--kubeconfig={KUBECONFIG}")
+    rollout = ("--namespace=kube-system", "rollout", "status", "deployment/coredns")
     yield Wait(
         name="coredns-ready",
-        argv=(
-            "/usr/local/bin/kubectl",
-            f"--kubeconfig={KUBECONFIG}",
-            "--request-timeout=5s",
-            "--namespace=kube-system",
-            "rollout",
-            "status",
-            "deployment/coredns",
-            "--watch=false",
-        ),
+        argv=(*kubectl, "--request-timeout=5s", *rollout, "--watch=false"),
+        watch=(*kubectl, *rollout),
         expect='deployment "coredns" successfully rolled out',
         timeout=cluster.spec.timeouts.ready,
     )

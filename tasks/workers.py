@@ -115,17 +115,11 @@ def kernel() -> Iterator[Resource]:
 def ready(node: Node, cluster: Cluster) -> Wait:
     """Return the wait for the node to be Ready, asked with the kubelet's own kubeconfig."""
     condition = '{.status.conditions[?(@.type=="Ready")].status}'
+    kubectl = ("/usr/local/bin/kubectl", f"--kubeconfig={KUBECONFIG}")
     return Wait(
         name="node-ready",
-        argv=(
-            "/usr/local/bin/kubectl",
-            f"--kubeconfig={KUBECONFIG}",
-            "--request-timeout=5s",
-            "get",
-            "node",
-            node.name,
-            f"--output=jsonpath={condition}",
-        ),
+        argv=(*kubectl, "--request-timeout=5s", "get", "node", node.name, f"--output=jsonpath={condition}"),
+        watch=(*kubectl, "wait", "--for=condition=Ready", f"node/{node.name}"),
         expect="True",
         timeout=cluster.spec.timeouts.ready,
         unit="kubelet.service",

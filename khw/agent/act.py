@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from khw.agent.node import Node
 
 
+WATCHED = 20.0  # seconds after which a command that waits is started again: its connection may be dead
+LAST_LOOK = 5.0
+
+
 def act(node: Node, ops: Sequence[dict[str, Any]], operator: str, run: str) -> None:
     """Do all ops, in order, with the node to ourselves."""
     with node.fence.claim(node, operator, run):
@@ -119,13 +123,18 @@ def _command(node: Node, op: dict[str, Any]) -> Outcome:
 def _wait(node: Node, op: dict[str, Any]) -> Outcome:
     deadline = time.monotonic() + op["timeout"]
     while True:
-        left = deadline - time.monotonic()
-        true, result = holds(node, op, max(1.0, min(30.0, left)))
+        left = max(1.0, deadline - time.monotonic())
+        if op["watch"]:
+            true, result = node.processes.run(op["watch"], None, min(WATCHED, left)).code == 0, None
+        else:
+            true, result = holds(node, op, min(30.0, left))
         if true:
             return Outcome(UNCHANGED)
         if time.monotonic() + op["interval"] >= deadline:
             break
         time.sleep(op["interval"])
+    if result is None:
+        _, result = holds(node, op, LAST_LOOK)  # says more of what is than that it was waited for
     evidence = [f"last exit code {result.code}", result.evidence()]
     if op["expect"] and result.code == 0:
         evidence.insert(1, f"expected in the output: {op['expect']}")

@@ -160,12 +160,14 @@ class Wait:
 
     `unit` names the systemd unit whose last journal lines explain a time-out. `listens` is a port of the node's own:
     before somebody listens there the command could only fail, and it is not started (six kubectls that ask again and
-    again take the CPU that the API servers need to begin).
+    again take the CPU that the API servers need to begin). `watch` is a command that waits for the condition by itself
+    and ends well when it holds: it is left to do so, instead of asking again and again.
     """
 
     name: str
     argv: tuple[str, ...]
     expect: str = ""
+    watch: tuple[str, ...] = ()
     listens: int = 0
     timeout: float = 120.0
     interval: float = 0.5

@@ -4,6 +4,7 @@ import os
 import random
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -356,6 +357,32 @@ def test_a_wait_starts_no_command_before_somebody_listens(agent: Agent, store: L
         server.listen()
         assert actions(apply(agent, store, wait)) == ["unchanged"]
     assert began.exists()
+
+
+def test_a_wait_leaves_the_waiting_to_a_command_that_can(agent: Agent, store: LocalStore, node: LocalNode) -> None:
+    """It looks once, then one command waits, until it is through; there is no second look in between."""
+    looks, go = node.root / "looks", node.root / "go"
+    os.mkfifo(go)
+    wait = Wait(
+        name="ready",
+        argv=("sh", "-c", f"echo look >> {looks}; echo no"),
+        expect="yes",
+        watch=("sh", "-c", f"cat {go}"),  # until somebody writes into it
+        interval=0.01,
+        timeout=20,
+    )
+    with ThreadPoolExecutor(1) as pool:
+        applied = pool.submit(apply, agent, store, wait)
+        go.write_text("on")  # opening it waits for who reads
+        assert actions(applied.result(10)) == ["unchanged"]
+    assert looks.read_text() == "look\n"
+
+
+def test_a_wait_whose_command_does_not_get_through_says_what_is(agent: Agent, store: LocalStore) -> None:
+    wait = Wait(name="ready", argv=("echo", "not yet"), expect="yes", watch=("false",), timeout=0.3, interval=0.1)
+    with pytest.raises(StepError, match=r"wait:ready: not true after 0.3 s") as caught:
+        apply(agent, store, wait)
+    assert "not yet" in caught.value.evidence
 
 
 def test_trailing_waits_run_inside_settle(agent: Agent, store: LocalStore, node: LocalNode) -> None:
