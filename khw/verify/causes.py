@@ -263,7 +263,7 @@ class Model:
                 etcd = Thing("unit", "etcd.service", here)
                 inside = etcd if thing.kind == "etcd-member" else Thing("etcd-member", "", here)
                 others = tuple(Thing("unit", "etcd.service", node.name) for node in self.cluster.etcd_members)
-                return [_all(inside), Needs(others, MAJORITY), *self._ground(here)]
+                return [_all(inside), Needs(others, MAJORITY), *self._internal_network, *self._ground(here)]
             case "etcd":
                 return [Needs(self._on_members("etcd-member"), MAJORITY), *self._internal_network]
             case "etcd-members":
@@ -312,7 +312,8 @@ class Model:
             case "service-rules":
                 return [_all(*pods, asked, proxy, *self._kube_proxy(here), *network)]
             case "node-port":
-                return [_all(*pods, proxy, *self._kube_proxy(here), *filters, *self._cloud("allow-nodeports"))]
+                way = (*network, *self._cloud("allow-nodeports"))  # on to whichever worker has a pod
+                return [_all(*pods, proxy, *self._kube_proxy(here), *way)]
             case "coredns":
                 return [_all(API, *self._on_workers("pod")), *self._written, _all(*self._on_workers("service-rules"))]
             case "dns":
@@ -329,6 +330,7 @@ class Model:
                     _all(API, *pods, asked, *leads, *keys, *self._of("admission")),
                     *self._written,
                     *self._named_components(thing),
+                    *self._standing_for(here),
                 ]
             case _:
                 return []
@@ -385,8 +387,13 @@ class Model:
         if not thing.name.startswith("component status"):
             return []
         name = thing.name.rpartition(" ")[2]
-        kinds = [("etcd-member", "")] if name.startswith("etcd") else [("component", name)]
-        return [_all(*(Thing(kind, n, node.name) for kind, n in kinds for node in self.cluster.controllers))]
+        kind, named = ("etcd-member", "") if name.startswith("etcd") else ("component", name)
+        away = self._internal_network if kind == "etcd-member" else ()
+        return [_all(*(Thing(kind, named, node.name) for node in self.cluster.controllers)), *away]
+
+    def _standing_for(self, node: str) -> Iterable[Needs]:
+        """Return what a controller needs for being one of those behind a Service."""
+        return [_all(Thing("api-server", "", row.name)) for row in self.cluster.controllers if row.name == node]
 
     @property
     def _written(self) -> Iterable[Needs]:

@@ -88,6 +88,23 @@ def test_machines_that_do_not_answer_explain_what_they_carried() -> None:
     assert (cause.id, cause.nodes) == ("machine", ("controller-1", "controller-2"))
 
 
+def test_an_api_server_that_does_not_run_is_not_behind_the_service_because_of_that() -> None:
+    missed = failed("API server behind the Service", "controller-2")
+    (cause,) = causes(failed("unit", "controller-2", "kube-apiserver.service"), missed)
+    assert (cause.id, cause.symptoms) == ("unit:kube-apiserver.service", (missed,))
+
+
+def test_machines_that_do_not_get_through_to_each_other_explain_etcd_and_nodeports() -> None:
+    rule = "firewall:kubernetes-the-hard-way-allow-internal"
+    (cause,) = causes(
+        failed("cloud", subject=rule),
+        failed("etcd", "controller-0"),
+        failed("component status", subject="etcd-1"),
+        failed("NodePort", "worker-0"),
+    )
+    assert (cause.id, len(cause.symptoms)) == (f"cloud:{rule}", 3)
+
+
 def test_a_file_that_a_unit_reads_explains_the_unit() -> None:
     pem = "/var/lib/kubelet/worker-1.pem"
     (cause,) = causes(
