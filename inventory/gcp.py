@@ -14,9 +14,10 @@ from khw.inventory import gcp_balancer, gcp_compute, gcp_destroy, gcp_discovery,
 from khw.inventory.gcp_clients import Api
 from khw.inventory.gcp_operations import last
 from khw.inventory.gcp_wanted import ensure
+from khw.inventory.gcp_zones import zones_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from khw.checks import CheckResult
     from khw.cluster.model import Cluster, Spec
@@ -52,17 +53,22 @@ class GcpProvider:
         return ensure(self.api, gcp_compute.wanted(self.spec, self.api, self._key), check=check)
 
     def _refuse_strangers(self) -> None:
-        """Name a machine that is labelled as the cluster's and is not in the file: khw never removes one itself."""
-        planned = {machine.name for machine in self.spec.planned}
+        """Name a machine of the cluster's that the file does not ask for, or not there: khw removes none itself."""
+        zones = zones_of(self.spec, self.api.gcp)
         found = self.api.labelled(gcp_compute.CLUSTER_LABEL, self.spec.name)
-        strangers = [row for row in found if str(row.name) not in planned]
+        strangers = [row for row in found if zones.get(str(row.name)) != last(row.zone)]
         if strangers:
-            names = ", ".join(str(row.name) for row in strangers)
-            raise DiffersError(
-                f"instance {names} is labelled as cluster {self.spec.name}'s and is not in the cluster file",
-                hint=f"raise the count again, or `gcloud compute instances delete {names.replace(',', '')} "
-                f"--zone {last(strangers[0].zone)} --project {self.api.gcp.project}`",
+            told = "\n".join(self._stranger(str(row.name), last(row.zone), zones) for row in strangers)
+            removals = "; ".join(
+                f"gcloud compute instances delete {row.name} --zone {last(row.zone)} --project {self.api.gcp.project}"
+                for row in strangers
             )
+            raise DiffersError(told, hint=f"make the cluster file ask for it there again, or `{removals}`")
+
+    def _stranger(self, name: str, zone: str, zones: Mapping[str, str]) -> str:
+        if name in zones:
+            return f"instance {name} exists and differs: zone is {zone}, expected {zones[name]}"
+        return f"instance {name} is labelled as cluster {self.spec.name}'s and is not in the cluster file"
 
     def discover(self) -> Cluster:
         """Return the cluster with its machines as they are now."""
@@ -92,7 +98,4 @@ class GcpProvider:
 
     def leftovers(self) -> Sequence[str]:
         """Return what there is of the cluster in the project, with a word where khw did not make it."""
-        return [
-            row.id if row.ours else f"{row.id} (of this name, and not made by khw for this cluster)"
-            for row in gcp_destroy.left(self.api, self.spec)
-        ]
+        return [row.id if row.ours else f"{row.id} ({row.others})" for row in gcp_destroy.left(self.api, self.spec)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from khw.cluster.model import Role
 from khw.converge.changes import Action, Change
 from khw.errors import DiffersError
-from khw.inventory.gcp_compute import firewall, firewall_facets
+from khw.inventory.gcp_compute import CLUSTER_LABEL, firewall, firewall_facets
 from khw.inventory.gcp_errors import explained
 from khw.inventory.gcp_kinds import BACKEND, FIREWALL, FORWARDING_RULE, GROUP, HEALTH_CHECK, INSTANCE, NETWORK
 from khw.inventory.gcp_messages import compute_v1
@@ -214,6 +214,8 @@ def _forwarding_rule(spec: Spec, api: Api, cluster: Cluster) -> Wanted:
         message=message,
         facets=lambda seen: _rule_facets(seen, cluster.api_address),
         after=(f"{BACKEND.name}:{spec.network.name}-api",),
+        follows=frozenset({"labels"}),
+        labels={CLUSTER_LABEL: spec.name},
     )
 
 

@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 # The library's messages are made at run time, and ours have its names: no types that a checker can see.
 Message = Any
 
-SCOPES = ("https://www.googleapis.com/auth/compute",)
+# What khw does, and to ask which rights it has (gcp_rights); an account with more rights is held to these.
+SCOPES = (
+    "https://www.googleapis.com/auth/compute",
+    "https://www.googleapis.com/auth/cloud-platform.read-only",
+)
+ANY = ("https://www.googleapis.com/auth/cloud-platform",)  # to act as another account takes this one
 REQUEST_TIMEOUT = 60.0
 
 
@@ -73,10 +78,8 @@ class Api:
             from google.auth.credentials import AnonymousCredentials
 
             return AnonymousCredentials()  # type: ignore[no-untyped-call]  # google.auth has no types
-        import google.auth
-
         with explained("logging in", self.gcp):
-            return google.auth.default(scopes=SCOPES)[0]
+            return _log_in(self.gcp)
 
     def _read_as(self) -> Any | None:
         return None if self.gcp.credentials == "anonymous" else self._login()
@@ -119,17 +122,17 @@ class Api:
             found = self.read(kind.client, "list", self.place(kind, zone))
             return sorted(found, key=lambda item: str(item.name))
 
-    def labelled(self, label: str, value: str) -> Sequence[Message]:
-        """Return the instances with this label, in every zone, by name."""
-        with explained("listing instances", self.gcp):
-            scopes = self.read(*self.labelled_reading(label, value))
-            found = [item for _, scope in scopes for item in scope.instances]
+    def labelled(self, label: str, value: str, kind: Kind = INSTANCE) -> Sequence[Message]:
+        """Return the instances (or those of another kind) with this label, in every zone, by name."""
+        with explained(f"listing {kind.name}s", self.gcp):
+            scopes = self.read(*self.labelled_reading(label, value, kind))
+            found = [item for _, scope in scopes for item in getattr(scope, f"{kind.name}s")]
         return sorted((i for i in found if i.labels.get(label) == value), key=lambda item: str(item.name))
 
-    def labelled_reading(self, label: str, value: str) -> tuple[str, str, dict[str, str]]:
+    def labelled_reading(self, label: str, value: str, kind: Kind = INSTANCE) -> tuple[str, str, dict[str, str]]:
         """Return what `labelled` asks."""
         request = {"project": self.gcp.project, "filter": f"labels.{label}={value}"}
-        return INSTANCE.client, "aggregated_list", request
+        return kind.client, "aggregated_list", request
 
     def ask(self, client: str, method: str, doing: str, request: Mapping[str, Any]) -> Message:
         """Ask something that only reads."""
@@ -174,6 +177,18 @@ class Api:
         paged = method.endswith("list")
         return self.patience.ask(lambda: (list if paged else _same)(self._call(client, method, request)))
 
+    def beside(self, service: str, path: str, body: Mapping[str, Any]) -> Any:
+        """Ask another of Google's services, which the lab's endpoint has too; the caller explains errors."""
+        base = self.gcp.endpoint or f"https://{service}.googleapis.com"
+
+        def ask() -> Any:
+            answer = self._reader.log_in().post(f"{base}/{path}", json=body, timeout=self.request_timeout)
+            if answer.status_code >= 400:
+                raise refusals.from_http_response(answer)  # type: ignore[no-untyped-call]  # api_core has no types
+            return answer.json()
+
+        return self.patience.ask(ask)
+
     def _call(self, client: str, method: str, request: Mapping[str, Any]) -> Any:
         ask = getattr(self.client(client), method)
         return ask(request=dict(request), timeout=self.request_timeout, retry=None)
@@ -181,3 +196,20 @@ class Api:
 
 def _same(answer: Any) -> Any:
     return answer
+
+
+def _log_in(gcp: Gcp) -> Any:
+    """Return the application default credentials, or those of the account that they are to act as."""
+    import google.auth
+
+    if gcp.impersonate is None:
+        return google.auth.default(scopes=SCOPES, quota_project_id=gcp.quota_project)[0]
+    from google.auth.impersonated_credentials import Credentials
+
+    source, _ = google.auth.default(scopes=ANY)
+    return Credentials(  # type: ignore[no-untyped-call]  # google.auth has no types
+        source_credentials=source,
+        target_principal=gcp.impersonate,
+        target_scopes=list(SCOPES),
+        quota_project_id=gcp.quota_project,
+    )

@@ -11,6 +11,7 @@ from khw.inventory.gcp_messages import compute_v1
 from khw.inventory.gcp_operations import last
 from khw.inventory.gcp_sources import admits, source_ranges
 from khw.inventory.gcp_wanted import Wanted, mark
+from khw.inventory.gcp_zones import zones_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,12 +25,13 @@ ROLE_LABEL = "khw-role"
 
 def wanted(spec: Spec, api: Api, ssh_public_key: str) -> list[Wanted]:
     """Return all that chapter 3 makes, in an order in which nothing precedes what it needs."""
+    zones = zones_of(spec, api.gcp)
     return [
         _network(spec),
         _address(spec),
         _subnet(spec, api),
         *_firewalls(spec, api),
-        *(instance(spec, api, machine, ssh_public_key) for machine in spec.planned),
+        *(instance(spec, api, machine, zones[machine.name], ssh_public_key) for machine in spec.planned),
     ]
 
 
@@ -53,7 +55,14 @@ def _address(spec: Spec) -> Wanted:
         description=mark(spec.name),
         address_type="EXTERNAL",
     )
-    return Wanted(kind=ADDRESS, name=spec.network.name, message=message, facets=_address_facets)
+    return Wanted(
+        kind=ADDRESS,
+        name=spec.network.name,
+        message=message,
+        facets=_address_facets,
+        follows=frozenset({"labels"}),
+        labels={CLUSTER_LABEL: spec.name},
+    )
 
 
 def _address_facets(seen: Message) -> dict[str, str]:
@@ -164,10 +173,9 @@ def firewall_facets(seen: Message) -> dict[str, str]:
     }
 
 
-def instance(spec: Spec, api: Api, machine: Planned, ssh_public_key: str) -> Wanted:
+def instance(spec: Spec, api: Api, machine: Planned, zone: str, ssh_public_key: str) -> Wanted:
     """Return a machine, with everything that discovery later reads: labels, pod-cidr, guest attributes."""
     pool = spec.controllers if machine.role is Role.CONTROLLER else spec.workers
-    zone = f"projects/{api.gcp.project}/zones/{api.gcp.zone}"
     alone = machine.role is Role.CONTROLLER and Role.WORKER in machine.roles  # firewall rules go by tags
     metadata = {
         "enable-guest-attributes": "TRUE",  # the machine publishes its SSH host keys there
@@ -179,7 +187,7 @@ def instance(spec: Spec, api: Api, machine: Planned, ssh_public_key: str) -> Wan
     message = compute_v1.Instance(
         name=machine.name,
         description=mark(spec.name),
-        machine_type=f"{zone}/machineTypes/{pool.machine_type}",
+        machine_type=f"projects/{api.gcp.project}/zones/{zone}/machineTypes/{pool.machine_type}",
         can_ip_forward=True,
         tags={"items": [spec.network.name, machine.role.value, *(["worker"] if alone else [])]},
         labels={CLUSTER_LABEL: spec.name, ROLE_LABEL: machine.role.value},
@@ -188,7 +196,11 @@ def instance(spec: Spec, api: Api, machine: Planned, ssh_public_key: str) -> Wan
             {
                 "boot": True,
                 "auto_delete": True,
-                "initialize_params": {"disk_size_gb": pool.disk_gb, "source_image": pool.image},
+                "initialize_params": {
+                    "disk_size_gb": pool.disk_gb,
+                    "source_image": pool.image,
+                    "labels": {CLUSTER_LABEL: spec.name},
+                },
             }
         ],
         network_interfaces=[
@@ -205,7 +217,7 @@ def instance(spec: Spec, api: Api, machine: Planned, ssh_public_key: str) -> Wan
         name=machine.name,
         message=message,
         facets=lambda seen: _instance_facets(seen, message),
-        zone=api.gcp.zone,
+        zone=zone,
         after=(f"{SUBNET.name}:{spec.network.subnet}",),
     )
 

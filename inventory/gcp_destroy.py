@@ -13,6 +13,7 @@ from khw.inventory.gcp_errors import explained
 from khw.inventory.gcp_kinds import (
     ADDRESS,
     BACKEND,
+    DISK,
     FIREWALL,
     FORWARDING_RULE,
     GROUP,
@@ -27,8 +28,11 @@ from khw.inventory.gcp_library import refusals
 from khw.inventory.gcp_operations import Job, begin, finish, last, together
 from khw.inventory.gcp_routes import route_name
 from khw.inventory.gcp_wanted import mark
+from khw.inventory.gcp_zones import zones_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from khw.cluster.model import Spec
     from khw.inventory.gcp_clients import Api, Message
 
@@ -38,6 +42,7 @@ USERS: dict[Kind, tuple[Kind, ...]] = {
     ROUTE: (),
     FIREWALL: (),
     INSTANCE: (),
+    DISK: (INSTANCE,),
     BACKEND: (FORWARDING_RULE,),
     ADDRESS: (FORWARDING_RULE,),
     HEALTH_CHECK: (BACKEND,),
@@ -47,14 +52,24 @@ USERS: dict[Kind, tuple[Kind, ...]] = {
 }
 
 
+NOT_OURS = "of this name, and not made by khw for this cluster"
+IN_OUR_NETWORK = "in the cluster's network, which cannot go before it; not khw's"
+COMES_ALONG = "default-route-"  # Google's own routes of a network go with it
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A resource of the cluster that is there."""
+    """A resource of the cluster that is there; `others` says why one is not khw's to remove."""
 
     kind: Kind
     name: str
     zone: str = ""
-    ours: bool = True
+    others: str = ""
+
+    @property
+    def ours(self) -> bool:
+        """Whether khw made it for this cluster."""
+        return not self.others
 
     @property
     def id(self) -> str:
@@ -63,8 +78,19 @@ class Found:
 
 
 def destroy(api: Api, spec: Spec, *, check: bool) -> list[Change]:
-    """Remove all that is khw's of this cluster; each as soon as nothing uses it any more."""
-    rows = [row for row in find(api, spec) if row.ours]
+    """
+    Remove all that is khw's of this cluster; each as soon as nothing uses it any more.
+
+    A machine's disk goes with it, unless somebody has told it to stay: then it shows once the machine is gone.
+    """
+    changes = _remove_all(api, [row for row in find(api, spec) if row.ours], check=check)
+    if check:
+        return changes
+    stayed = [row for row in _disks(api, spec) if row.id not in {change.resource for change in changes}]
+    return [*changes, *_remove_all(api, stayed, check=False)]
+
+
+def _remove_all(api: Api, rows: Sequence[Found], *, check: bool) -> list[Change]:
     seconds: dict[object, float] = {}
     if not check:
         jobs = [
@@ -76,7 +102,7 @@ def destroy(api: Api, spec: Spec, *, check: bool) -> list[Change]:
         Change(
             resource=row.id,
             action=Action.REMOVED,
-            before="present",
+            before=where(api, row),
             after="absent",
             seconds=seconds.get(row, 0.0),
         )
@@ -84,18 +110,24 @@ def destroy(api: Api, spec: Spec, *, check: bool) -> list[Change]:
     ]
 
 
+def where(api: Api, row: Found) -> str:
+    """Return where a resource is: its zone, its region, or global."""
+    return {"zone": row.zone, "region": api.gcp.region, "global": "global"}[row.kind.scope]
+
+
 def find(api: Api, spec: Spec) -> list[Found]:
     """
     Return what there is of the cluster, in the order of removal.
 
-    Machines are found by label, in every zone; the other kinds by khw's mark, or by a name that chapters 3, 8 and 11
-    give (then maybe somebody else's: not `ours`). What a list does not show is asked for by its name: lists may lag.
+    Machines and their disks are found by label, in every zone; the other kinds by khw's mark, or by a name that
+    chapters 3, 8 and 11 give (then maybe somebody else's), or because they are in the cluster's network. What a list
+    does not show is asked for by its name: lists may lag.
     """
     listed = _listed(api, spec)
-    known = {(row.kind, row.name) for row in listed}
-    names = [(kind, name) for kind in USERS for name in sorted(names_of(spec, kind)) if (kind, name) not in known]
-    found = together(api, [Job(pair, partial(api.get, *pair)) for pair in names])
-    unlisted = [_by_name(spec, kind, found[kind, name]) for kind, name in names if found[kind, name] is not None]
+    known = {(row.kind, row.name, row.zone) for row in listed}
+    names = [row for row in _named(api, spec) if row not in known]
+    found = together(api, [Job(row, partial(api.get, *row)) for row in names])
+    unlisted = [_by_name(spec, kind, found[kind, name, zone]) for kind, name, zone in names if found[kind, name, zone]]
     order = list(USERS)
     return sorted([*listed, *filter(None, unlisted)], key=lambda row: order.index(row.kind))
 
@@ -109,13 +141,20 @@ def left(api: Api, spec: Spec) -> list[Found]:
 
 def _listed(api: Api, spec: Spec) -> list[Found]:
     machines = [Found(INSTANCE, str(row.name), last(row.zone)) for row in api.labelled(CLUSTER_LABEL, spec.name)]
-    zones = sorted({api.gcp.zone, *(row.zone for row in machines)})
-    places = [
-        (kind, zone) for kind in USERS if kind is not INSTANCE for zone in (zones if kind.scope == "zone" else [""])
-    ]
-    jobs = [Job(place, partial(_of_kind, api, spec, *place)) for place in places]
-    found = together(api, jobs)
-    return [*machines, *(row for place in places for row in found[place])]
+    zones = sorted({*api.gcp.places, *(row.zone for row in machines)})
+    kinds = [kind for kind in USERS if kind not in {INSTANCE, DISK}]
+    places = [(kind, zone) for kind in kinds for zone in (zones if kind.scope == "zone" else [""])]
+    jobs = [Job(place, partial(api.list, *place)) for place in places]
+    found = together(api, [*jobs, Job(DISK, partial(_disks, api, spec))])
+    own = {str(row.name) for row in found[NETWORK, ""] if row.description == mark(spec.name)}
+    rows = [_of_kind(spec, kind, item, zone, own) for kind, zone in places for item in found[kind, zone]]
+    return [*machines, *found[DISK], *filter(None, rows)]
+
+
+def _disks(api: Api, spec: Spec) -> list[Found]:
+    """Return the disks that no machine has any more."""
+    rows = api.labelled(CLUSTER_LABEL, spec.name, DISK)
+    return [Found(DISK, str(row.name), last(row.zone)) for row in rows if not row.users]
 
 
 def _by_name(spec: Spec, kind: Kind, item: Message) -> Found | None:
@@ -123,16 +162,30 @@ def _by_name(spec: Spec, kind: Kind, item: Message) -> Found | None:
     zone = last(item.zone) if kind.scope == "zone" else ""
     if kind is INSTANCE:
         return Found(kind, str(item.name), zone) if item.labels.get(CLUSTER_LABEL) == spec.name else None
-    return Found(kind, str(item.name), zone, ours=item.description == mark(spec.name))
+    return Found(kind, str(item.name), zone, "" if item.description == mark(spec.name) else NOT_OURS)
 
 
-def _of_kind(api: Api, spec: Spec, kind: Kind, zone: str) -> list[Found]:
-    rows = []
-    for item in api.list(kind, zone):
-        ours = item.description == mark(spec.name)
-        if ours or str(item.name) in names_of(spec, kind):
-            rows.append(Found(kind, str(item.name), zone, ours))
-    return rows
+def _of_kind(spec: Spec, kind: Kind, item: Message, zone: str, own: Collection[str]) -> Found | None:
+    name = str(item.name)
+    if item.description == mark(spec.name):
+        return Found(kind, name, zone)
+    if name in names_of(spec, kind):
+        return Found(kind, name, zone, NOT_OURS)
+    inside = kind in {FIREWALL, ROUTE, SUBNET} and last(item.network) in own and not name.startswith(COMES_ALONG)
+    return Found(kind, name, zone, IN_OUR_NETWORK) if inside else None
+
+
+def _named(api: Api, spec: Spec) -> list[tuple[Kind, str, str]]:
+    """Return every name that khw gives, with its kind and its zone."""
+    machines = [(INSTANCE, name, zone) for name, zone in sorted(zones_of(spec, api.gcp).items())]
+    rest = [
+        (kind, name, zone)
+        for kind in USERS
+        if kind not in {INSTANCE, DISK}
+        for name in sorted(names_of(spec, kind))
+        for zone in (api.gcp.places if kind.scope == "zone" else ("",))
+    ]
+    return [*machines, *rest]
 
 
 def names_of(spec: Spec, kind: Kind) -> set[str]:

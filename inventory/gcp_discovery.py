@@ -14,6 +14,7 @@ from khw.inventory.gcp_errors import explained
 from khw.inventory.gcp_kinds import ADDRESS, INSTANCE
 from khw.inventory.gcp_library import refusals
 from khw.inventory.gcp_operations import Job, last, together
+from khw.inventory.gcp_zones import zones_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -56,7 +57,8 @@ def foresee(api: Api, spec: Spec) -> Cluster:
     found = _found(api, spec)
     address = api.get(ADDRESS, spec.network.name)
     cluster = _cluster(api, spec, found, str(address.address) if address is not None else NOT_KNOWN_YET)
-    nodes = tuple(node if node.exists else replace(node, zone=api.gcp.zone) for node in cluster.nodes)
+    zones = zones_of(spec, api.gcp)
+    nodes = tuple(node if node.exists else replace(node, zone=zones[node.name]) for node in cluster.nodes)
     return replace(cluster, nodes=nodes)
 
 
@@ -64,7 +66,8 @@ def _found(api: Api, spec: Spec) -> dict[str, Message]:
     """Return the machines by name: those in the list, and those that are there and not in it yet (lists may lag)."""
     found = {str(row.name): row for row in api.labelled(CLUSTER_LABEL, spec.name)}
     missing = [machine.name for machine in spec.planned if machine.name not in found]
-    asked = together(api, [Job(name, partial(api.get, INSTANCE, name)) for name in missing])
+    zones = zones_of(spec, api.gcp)
+    asked = together(api, [Job(name, partial(api.get, INSTANCE, name, zones[name])) for name in missing])
     for name in missing:
         row = asked[name]
         if row is not None and row.labels.get(CLUSTER_LABEL) == spec.name:

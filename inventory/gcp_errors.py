@@ -41,7 +41,7 @@ def explained(doing: str, gcp: Gcp) -> Iterator[None]:
         raise CredentialsError(f"{doing}: no credentials for Google Cloud were found", hint=LOGIN) from None
     except auth.RefreshError as error:
         raise CredentialsError(
-            f"{doing}: the credentials for Google Cloud were refused: {_first_line(error)}", hint=LOGIN
+            f"{doing}: the credentials for Google Cloud were refused: {_first_line(error)}", hint=_way_in(gcp)
         ) from None
     except UNANSWERED as error:
         raise unanswered(doing, gcp, error) from None
@@ -49,6 +49,16 @@ def explained(doing: str, gcp: Gcp) -> Iterator[None]:
         raise CredentialsError(f"{doing}: {_first_line(error)}", hint=LOGIN) from None
     except refusals.GoogleAPIError as error:
         raise ProviderError(f"{doing}: {_first_line(error)}", hint="run khw again; it takes up where it was") from None
+
+
+def _way_in(gcp: Gcp) -> str:
+    if gcp.impersonate is None:
+        return LOGIN
+    return (
+        f"to act as {gcp.impersonate} takes roles/iam.serviceAccountTokenCreator on it, and the IAM Service Account "
+        "Credentials API (`gcloud services enable iamcredentials.googleapis.com`); or the login itself is too old: "
+        f"{LOGIN}"
+    )
 
 
 def unanswered(doing: str, gcp: Gcp, error: Exception) -> ProviderError:
@@ -91,7 +101,7 @@ def _refused(doing: str, said: str, reason: str, code: int) -> ProviderError:
 
 
 def _forbidden(doing: str, said: str, reason: str, gcp: Gcp) -> ProviderError:
-    if reason in {"accessNotConfigured", "SERVICE_DISABLED"} or "has not been used in project" in said:
+    if _says_disabled(said, reason):
         return ProviderError(
             f"{doing}: the Compute Engine API is not enabled in project {gcp.project}",
             hint=f"`gcloud services enable compute.googleapis.com --project {gcp.project}`",
@@ -104,6 +114,15 @@ def _forbidden(doing: str, said: str, reason: str, gcp: Gcp) -> ProviderError:
         f"{doing}: these credentials do not give the right: {said}",
         hint=f"they need roles/compute.admin on project {gcp.project}",
     )
+
+
+def is_disabled(error: refusals.GoogleAPICallError) -> bool:
+    """Say whether a refusal is about a service that is not enabled in the project."""
+    return _says_disabled(*spoken(error))
+
+
+def _says_disabled(said: str, reason: str) -> bool:
+    return reason in {"accessNotConfigured", "SERVICE_DISABLED"} or "has not been used in project" in said
 
 
 def _throttled(doing: str, said: str) -> ProviderError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from khw.cluster.model import Role
 from khw.inventory import gcp_discovery, gcp_preflight
 from khw.inventory.gcp_compute import CLUSTER_LABEL
 from khw.inventory.gcp_destroy import names_of
@@ -25,6 +26,7 @@ from khw.inventory.gcp_kinds import (
     SUBNET,
     Kind,
 )
+from khw.inventory.gcp_zones import zones_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -53,11 +55,20 @@ def readings(api: Api, spec: Spec, phases: Collection[str]) -> Iterator[tuple[st
             for kind in kinds:
                 yield from _compared(api, spec, phase, kind)
     if "load-balancer" in phases:
-        for name in names_of(spec, GROUP):
-            yield GROUP.client, "list_instances", {**api.place(GROUP), GROUP.field: name}
+        for name, zone in _placed(api, spec, GROUP):
+            yield GROUP.client, "list_instances", {**api.place(GROUP, zone), GROUP.field: name}
 
 
 def _compared(api: Api, spec: Spec, phase: str, kind: Kind) -> Iterator[tuple[str, str, Mapping[str, str]]]:
-    for name in sorted(names_of(spec, kind)):
+    for name, zone in _placed(api, spec, kind):
         if kind is not FIREWALL or name.endswith(LATE) == (phase == "load-balancer"):
-            yield kind.client, "get", {**api.place(kind), kind.field: name}
+            yield kind.client, "get", {**api.place(kind, zone), kind.field: name}
+
+
+def _placed(api: Api, spec: Spec, kind: Kind) -> list[tuple[str, str]]:
+    """Return the names of a kind, each with its zone; '' where there is none."""
+    zones = zones_of(spec, api.gcp)
+    if kind is INSTANCE:
+        return sorted(zones.items())
+    places = sorted({zones[row.name] for row in spec.planned if row.role is Role.CONTROLLER}) if kind is GROUP else [""]
+    return [(name, zone) for name in sorted(names_of(spec, kind)) for zone in places]

@@ -33,6 +33,7 @@ SUBNET = Kind("subnet", "SubnetworksClient", "subnetwork", "region", "networks s
 FIREWALL = Kind("firewall", "FirewallsClient", "firewall", "global", "firewall-rules")
 ADDRESS = Kind("address", "AddressesClient", "address", "region", "addresses")
 INSTANCE = Kind("instance", "InstancesClient", "instance", "zone", "instances")
+DISK = Kind("disk", "DisksClient", "disk", "zone", "disks")
 GROUP = Kind("instance-group", "InstanceGroupsClient", "instance_group", "zone", "instance-groups unmanaged")
 HEALTH_CHECK = Kind("health-check", "RegionHealthChecksClient", "health_check", "region", "health-checks")
 BACKEND = Kind("backend-service", "RegionBackendServicesClient", "backend_service", "region", "backend-services")
@@ -45,6 +46,7 @@ KINDS = (
     FIREWALL,
     ADDRESS,
     INSTANCE,
+    DISK,
     GROUP,
     HEALTH_CHECK,
     BACKEND,

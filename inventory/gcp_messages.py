@@ -104,6 +104,7 @@ FIELDS: dict[str, str] = {
             "service_accounts",
             "source_ranges",
             "target_tags",
+            "users",
         ),
         LIST,
     ),

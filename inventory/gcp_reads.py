@@ -48,6 +48,8 @@ _TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("ImagesClient", "get"): ("GET", "projects/{project}/global/images/{image}"),
     ("ImagesClient", "get_from_family"): ("GET", "projects/{project}/global/images/family/{family}"),
     ("InstancesClient", "aggregated_list"): ("GET", "projects/{project}/aggregated/instances"),
+    ("DisksClient", "aggregated_list"): ("GET", "projects/{project}/aggregated/disks"),
+    ("ProjectsClient", "get"): ("GET", "projects/{project}"),
     ("InstancesClient", "get_guest_attributes"): (
         "GET",
         "projects/{project}/zones/{zone}/instances/{instance}/getGuestAttributes",

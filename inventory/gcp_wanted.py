@@ -37,6 +37,7 @@ class Wanted:
     zone: str = ""
     after: tuple[str, ...] = field(default_factory=tuple)
     follows: frozenset[str] = frozenset()
+    labels: Mapping[str, str] = field(default_factory=dict)  # for kinds that take them only once they are there
 
     @property
     def id(self) -> str:
@@ -85,9 +86,16 @@ def _change(row: Wanted, differences: Sequence[tuple[str, str, str]] | None, sec
     )
 
 
+def _labels(rows: Mapping[str, str]) -> str:
+    return " ".join(f"{key}={value}" for key, value in sorted(rows.items()))
+
+
 def _update(api: Api, row: Wanted) -> float:
     """Bring a resource up to date in place."""
     began = time.monotonic()
+    if row.labels:  # the kinds that have them have nothing else that follows
+        _label(api, row)
+        return time.monotonic() - began
     doing = f"updating {row.kind.name} {row.name}"
     request = {**api.place(row.kind, row.zone), row.kind.field: row.name, f"{row.kind.field}_resource": row.message}
     with explained(doing, api.gcp):
@@ -112,11 +120,29 @@ def _insert(api: Api, row: Wanted) -> float:
                 raise differs(api, [(row, seen)]) from None
             return time.monotonic() - began
     finish(api, operation, doing)
+    if row.labels:
+        _label(api, row)
     return time.monotonic() - began
 
 
+def _label(api: Api, row: Wanted) -> None:
+    """Put khw's labels beside those that are there."""
+    doing = f"labelling {row.kind.name} {row.name}"
+    seen = api.get(row.kind, row.name, row.zone)
+    if seen is None:
+        return  # it is gone again: the next run makes it
+    body = {"labels": {**seen.labels, **row.labels}, "label_fingerprint": seen.label_fingerprint}
+    request = {**api.place(row.kind), "resource": row.name, "region_set_labels_request_resource": body}
+    with explained(doing, api.gcp):
+        operation = begin(api, row.kind.client, "set_labels_unary", request, doing)
+    finish(api, operation, doing)
+
+
 def _differences(row: Wanted, seen: Message) -> list[tuple[str, str, str]]:
-    expected, actual = row.facets(row.message), row.facets(seen)
+    expected, actual = dict(row.facets(row.message)), dict(row.facets(seen))
+    if row.labels:
+        expected["labels"] = _labels(row.labels)
+        actual["labels"] = _labels({key: seen.labels[key] for key in row.labels if key in seen.labels})
     return [(key, value or "none", actual[key] or "none") for key, value in expected.items() if actual[key] != value]
 
 

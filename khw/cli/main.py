@@ -361,7 +361,7 @@ def ssh(file: Path, node: str, command: Sequence[str]) -> None:
 
 
 @main.command()
-@click.option("--check", is_flag=True, help="List what would go; remove nothing.")
+@click.option("--check", is_flag=True, help="List what would go, and what would stay; remove nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def destroy(file: Path, check: bool, yes: bool) -> None:
@@ -372,7 +372,11 @@ def destroy(file: Path, check: bool, yes: bool) -> None:
     if not check and not yes:
         click.confirm(f"Remove the cluster {session.spec.name} and its machines?", abort=True, err=True)
     changes, left = session.destroy()
-    render.table(("resource", "action"), ((c.resource, c.action) for c in changes))
-    if not check:
+    action = "would be removed" if check else None
+    render.table(("resource", "where", "action"), ((c.resource, c.before, action or c.action) for c in changes))
+    if check:
+        going = {change.resource for change in changes}
+        click.echo("would stay: " + (", ".join(row for row in left if row not in going) or "nothing"))
+    else:
         click.echo("left in the project: " + (", ".join(left) or "nothing"))
         sys.exit(1 if left else 0)

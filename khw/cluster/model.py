@@ -101,12 +101,29 @@ class Gcp(_Part):
     project: str = Field(description="The project's id.")
     region: str = Field("us-west1", description="Where the network and the API's address are.")
     zone: str = Field("us-west1-c", description="Where the machines are: a zone of the region.")
+    zones: tuple[str, ...] = Field(
+        (),
+        description="Zones of the region to spread the machines over, instead of `zone`: the first controller and the"
+        " first worker are in the first one, and so on in turn.",
+    )
     endpoint: str | None = Field(None, description="The API's URL, if it is not Google's own: the lab's.")
     credentials: Literal["default", "anonymous"] = Field(
         "default",
         description="`default`: the application default credentials (`gcloud auth application-default login`);"
         " `anonymous`: none, for the lab.",
     )
+    impersonate: str | None = Field(
+        None,
+        description="A service account's e-mail address: khw acts as that account, with no key of it on this machine.",
+    )
+    quota_project: str | None = Field(
+        None, description="The project whose quota the requests count against, if it is not the credentials' own."
+    )
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The zones that machines are put into, in turn."""
+        return self.zones or (self.zone,)
 
 
 class StaticNode(_Part):

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from ipaddress import IPv4Network
 
-    from khw.cluster.model import Pool, Spec, Static, StaticNode
+    from khw.cluster.model import Gcp, Pool, Spec, Static, StaticNode
 
 Finding: TypeAlias = tuple[tuple[int | str, ...], str]
 
 NAME = re.compile(r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")
+SERVICE_ACCOUNT = re.compile(r"^[^@\s]+@[-a-z0-9.]+\.gserviceaccount\.com$")
 LARGEST_SERVICE_PREFIX = 12  # the API server refuses a service range with more than 20 bits of addresses
 SMALLEST_SERVICE_PREFIX = 28  # kube-dns has the tenth address
 POD_PREFIX = 24  # each worker's pod CIDR
@@ -46,6 +47,28 @@ def _sections(spec: Spec) -> Iterator[Finding]:
         )
     if spec.provider == "gcp" and spec.gcp and not spec.gcp.zone.startswith(f"{spec.gcp.region}-"):
         yield ("gcp", "zone"), f"zone {spec.gcp.zone} is not in region {spec.gcp.region}"
+    if spec.provider == "gcp" and spec.gcp:
+        yield from _zones(spec.gcp)
+        yield from _login(spec.gcp)
+
+
+def _login(gcp: Gcp) -> Iterator[Finding]:
+    for key in ("impersonate", "quota_project"):
+        if gcp.credentials == "anonymous" and getattr(gcp, key):
+            yield ("gcp", key), f"{key} needs credentials, and 'credentials' is anonymous"
+    if gcp.impersonate and not SERVICE_ACCOUNT.match(gcp.impersonate):
+        yield (
+            ("gcp", "impersonate"),
+            f"{gcp.impersonate!r} is no service account (NAME@PROJECT.iam.gserviceaccount.com)",
+        )
+
+
+def _zones(gcp: Gcp) -> Iterator[Finding]:
+    for index, zone in enumerate(gcp.zones):
+        if not zone.startswith(f"{gcp.region}-"):
+            yield ("gcp", "zones", index), f"zone {zone} is not in region {gcp.region}"
+        if zone in gcp.zones[:index]:
+            yield ("gcp", "zones", index), f"zone {zone} is listed twice"
 
 
 def _ranges(spec: Spec) -> Iterator[Finding]:

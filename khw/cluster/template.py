@@ -122,7 +122,12 @@ def template(*, project: str | None = None, endpoint: str | None = None, name: s
         f"  project: {project}",
         "  region: us-west1",
         "  zone: us-west1-c",
+        "  # zones: [us-west1-a, us-west1-b, us-west1-c]   # spread over these instead, in turn",
     ]
     if endpoint:
         rows += [f"  endpoint: {endpoint}", "  credentials: anonymous"]
+    rows += [
+        "  # impersonate: khw@my-project.iam.gserviceaccount.com   # act as this service account",
+        "  # quota_project: my-project   # whose quota requests count against",
+    ]
     return "\n".join(rows) + "\n" + _REST

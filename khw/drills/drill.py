@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from khw.cluster.model import Cluster
+    from khw.cluster.model import Cluster, Node
     from khw.drills.ground import Ground
 
 Values: TypeAlias = Mapping[str, str]
@@ -91,7 +91,7 @@ def values_of(cluster: Cluster) -> dict[str, str]:
         "domain": cluster.network.dns_domain,
         "network": cluster.network.name,
         "provider": cluster.spec.encryption.provider,
-        "start_url": _start_url(cluster, last.name),
+        "start_url": _start_url(cluster, last),
         "etcdctl": ETCDCTL,
     }
 
@@ -103,10 +103,12 @@ ETCDCTL = (
 """etcdctl as the guide types it on a controller."""
 
 
-def _start_url(cluster: Cluster, machine: str) -> str:
+def _start_url(cluster: Cluster, machine: Node) -> str:
     """Return where the Compute Engine API starts a machine."""
     gcp = cluster.spec.gcp
     if gcp is None:
         return ""
     endpoint = gcp.endpoint or "https://compute.googleapis.com"
-    return f"{endpoint}/compute/v1/projects/{gcp.project}/zones/{gcp.zone}/instances/{machine}/start"
+    return (
+        f"{endpoint}/compute/v1/projects/{gcp.project}/zones/{machine.zone or gcp.zone}/instances/{machine.name}/start"
+    )

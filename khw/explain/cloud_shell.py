@@ -39,6 +39,13 @@ post() {{  # PATH, with the body on standard input: start an operation, and wait
   operation=$(curl -fsS -H 'Content-Type: application/json' --data-binary @- "$api/$1" |
     python3 -c 'import json, sys; print(json.load(sys.stdin)["selfLink"].partition("/projects/{project}/")[2])')
   until curl -fsS -X POST "$api/$operation/wait" | grep -q '"status": *"DONE"'; do :; done
+}}
+
+label() {{  # PATH KEY=VALUE: what takes labels only once it is there
+  curl -fsS "$api/$1" | python3 -c '
+import json, sys
+seen, (key, _, value) = json.load(sys.stdin), sys.argv[1].partition("=")
+print(json.dumps({{"labels": {{key: value}}, "labelFingerprint": seen["labelFingerprint"]}}))' "$2" | post "$1/setLabels"
 }}"""
 
 
@@ -52,6 +59,8 @@ def in_lab(api: Api, rows: Iterable[Wanted], members: Sequence[Node] = ()) -> st
     for row in rows:
         where = api.link(row.kind, "", row.zone).removeprefix(project).rstrip("/")
         blocks.append(f"post {where} {_body(row.message)}")
+        if row.labels:
+            blocks.append(f"label {where}/{row.name} {joined(f'{k}={v}' for k, v in sorted(row.labels.items()))}")
         if row.kind is GROUP:
             here = [node for node in members if node.zone == row.zone]
             links = ", ".join(f'{{"instance": "{api.link(INSTANCE, node.name, row.zone)}"}}' for node in here)
@@ -72,6 +81,10 @@ def on_google(api: Api, rows: Iterable[Wanted], members: Sequence[Node] = ()) ->
     blocks = [f"export CLOUDSDK_CORE_PROJECT={quoted(api.gcp.project)}"]
     for row in rows:
         blocks.append(_gcloud(api, row))
+        if row.labels:
+            pairs = ",".join(f"{key}={value}" for key, value in sorted(row.labels.items()))
+            flags = joined((f"--update-labels={pairs}", f"--region={api.gcp.region}"))
+            blocks.append(f"gcloud compute {row.kind.command} update {row.name} {flags}")
         if row.kind is GROUP:
             names = ",".join(node.name for node in members if node.zone == row.zone)
             flags = joined((f"--zone={row.zone}", f"--instances={names}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 from khw.cluster.model import NOT_KNOWN_YET
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from khw.cluster.model import Cluster, Facts
     from khw.session import Session
+
+EXAMPLE = "203.0.113.7/32"  # of RFC 5737: nobody's
 
 
 def open_guide(session: Session, *, offline: bool, tell: Callable[[str], None]) -> Guide:
@@ -30,6 +33,7 @@ def open_guide(session: Session, *, offline: bool, tell: Callable[[str], None]) 
     except ProviderError as error:
         tell(f"from the cluster file alone: {error.message}")
         cluster = _planned(session)
+    cluster = _let_in(cluster, tell)
     key = login_key(session.spec, session.workspace, check=True)
     facts: dict[str, Facts] = {}
     reachable = [node for node in cluster.nodes if node.exists and not node.unreachable]
@@ -55,13 +59,31 @@ def open_guide(session: Session, *, offline: bool, tell: Callable[[str], None]) 
 def _planned(session: Session) -> Cluster:
     """Return the cluster that the file asks for, with no word from the project."""
     from khw.flags.rendered import planned
+    from khw.inventory.gcp_zones import zones_of
 
     spec = session.spec
     if spec.gcp is None:
         return session.provider.foresee()
     cluster = planned(spec)
-    nodes = tuple(replace(node, zone=spec.gcp.zone, exists=False) for node in cluster.nodes)
+    zones = zones_of(spec, spec.gcp)
+    nodes = tuple(replace(node, zone=zones[node.name], exists=False) for node in cluster.nodes)
     return replace(cluster, nodes=nodes, api_address=NOT_KNOWN_YET)
+
+
+def _let_in(cluster: Cluster, tell: Callable[[str], None]) -> Cluster:
+    """Return the cluster with somebody's address for the operator's own, where that cannot be known."""
+    from khw.inventory.gcp_sources import source_ranges
+
+    spec = cluster.spec
+    if spec.gcp is None:
+        return cluster
+    try:
+        source_ranges(spec, spec.gcp)
+    except ProviderError as error:
+        tell(f"{EXAMPLE} stands for your own address: {error.message}")
+        network = spec.network.model_copy(update={"source_ranges": (IPv4Network(EXAMPLE),)})
+        return replace(cluster, spec=spec.model_copy(update={"network": network}))
+    return cluster
 
 
 def _informed(cluster: Cluster, facts: Mapping[str, Facts]) -> Cluster:

@@ -15,6 +15,7 @@ from khw.cluster.model import NOT_KNOWN_YET
 from khw.explain import cloud_shell, openssl, symbols
 from khw.explain.shell import heredoc, joined, quoted
 from khw.inventory import gcp_balancer, gcp_compute, gcp_routes
+from khw.inventory.gcp_zones import zones_of
 from khw.tasks.etcd import ETCDCTL
 from khw.tasks.kubeconfigs import remote_admin
 from khw.verify.bench import ECHO, PORT, manifest
@@ -75,8 +76,8 @@ mkdir -p -m 700 "$KHW_HOME\""""
     gcp = guide.api.gcp
     if guide.in_lab:
         where = f"{gcp.endpoint}/compute/v1/projects/{gcp.project}"
-        return f"{looks}\ncurl -fsS {where}/zones/{gcp.zone} >/dev/null && echo 'the project answers'"
-    flags = joined((gcp.zone, f"--project={gcp.project}", "--format=value(status)"))
+        return f"{looks}\ncurl -fsS {where}/zones/{gcp.places[0]} >/dev/null && echo 'the project answers'"
+    flags = joined((gcp.places[0], f"--project={gcp.project}", "--format=value(status)"))
     return f"{looks}\ngcloud compute zones describe {flags}"
 
 
@@ -132,18 +133,18 @@ def _made(guide: Guide, rows: Iterable[Wanted], members: Sequence[Node] = ()) ->
 
 def _host_keys(guide: Guide) -> str:
     """Return the wait for every machine's host keys, which it publishes itself as guest attributes."""
-    gcp = guide.cluster.spec.gcp
-    names = " ".join(machine.name for machine in guide.cluster.spec.planned)
+    spec = guide.cluster.spec
+    machines = " ".join(f"{zone}/{name}" for name, zone in (zones_of(spec, spec.gcp) if spec.gcp else {}).items())
     if guide.in_lab:
-        asked = f'curl -fsS "$api/zones/{gcp.zone if gcp else ""}/instances/$1' + '{}"'
+        asked = 'curl -fsS "$api/zones/$1/instances/$2{}"'
         keys = asked.format("/getGuestAttributes?queryPath=hostkeys/") + " 2>/dev/null"
         address = asked.format("")
     else:
-        zone = f"--zone={gcp.zone if gcp else ''} --format=json"
-        keys = f'gcloud compute instances get-guest-attributes "$1" --query-path=hostkeys/ {zone} 2>/dev/null'
-        address = f'gcloud compute instances describe "$1" {zone}'
+        zone = '--zone="$1" --format=json'
+        keys = f'gcloud compute instances get-guest-attributes "$2" --query-path=hostkeys/ {zone} 2>/dev/null'
+        address = f'gcloud compute instances describe "$2" {zone}'
     return f"""\
-host_keys() {{  # NAME: its lines for known_hosts, once it has booted and published them
+host_keys() {{  # ZONE NAME: its lines for known_hosts, once it has booted and published them
   address=$({address} | python3 -c '
 import json, sys
 print(json.load(sys.stdin)["networkInterfaces"][0]["accessConfigs"][0]["natIP"])')
@@ -155,7 +156,7 @@ for row in rows:
     print(sys.argv[1], row["key"], row["value"])' "$address" 2>/dev/null; do sleep 1; done
 }}
 
-for name in {names}; do host_keys "$name"; done >"$KHW_HOME/known_hosts\""""
+for machine in {machines}; do host_keys "${{machine%/*}}" "${{machine#*/}}"; done >"$KHW_HOME/known_hosts\""""
 
 
 def _certificates(guide: Guide) -> str:

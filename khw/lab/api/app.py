@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from khw.errors import LabError
-from khw.lab.api import catalog
+from khw.lab.api import catalog, rights
 from khw.lab.api.baddays import Cut, control, method_id, unanswered
 from khw.lab.api.links import Scope
 from khw.lab.api.problems import ApiError, not_found
@@ -79,6 +79,7 @@ class Routes:
             yield from self._of_kind(kind)
         yield from self._fixed()
         yield from self._operations()
+        yield Route(rights.PATH, self._held, methods=["POST"])
 
     # Collections
 
@@ -215,6 +216,13 @@ class Routes:
         await self._service.operations.wait(job.name)
         return JSONResponse(dict(job.body))
 
+    # Rights
+
+    async def _held(self, request: Request) -> Response:
+        call = Call(request, _read_body(await request.body()))
+        self._check_project(call)
+        return JSONResponse(rights.held(self._service.project, call.body))
+
     # Requests
 
     def _endpoint(self, answer: Answer, *, public: bool = False) -> Endpoint:
@@ -227,6 +235,7 @@ class Routes:
             fault = self._fault(request, call)
             if fault and fault.sort != "lost-answer":
                 return await unanswered(request, fault)
+            rights.require(self._service.project, method_id(request.method, request.url.path), call.name)
             result = await run_in_threadpool(answer, call)
             return Cut() if fault else JSONResponse(result)
 

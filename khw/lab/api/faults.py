@@ -3,7 +3,8 @@ Faults: what Google's API does on a bad day, asked for beforehand (`khw lab faul
 
 A fault is one row of SORTS, with what it is for: a method as Google names it (`instances.insert`, `*.list`), a
 resource's name, how many times. Refusals are met in app.py before anything is done, errors of operations in
-operations.py, machines that never boot in instances.py, and lists that lag in app.py.
+operations.py, machines that never boot in instances.py, lists that lag in app.py, and rights that are missing in
+rights.py.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 PATH = "/lab/v1/faults"  # where they are asked for, beside the Compute API
 
-Place: TypeAlias = Literal["request", "operation", "machine", "lists"]
+Place: TypeAlias = Literal["request", "operation", "machine", "lists", "rights"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,20 @@ SORTS: Mapping[str, Sort] = {
         message="Internal error. Please try again or contact Google Support. (Code: '-1')",
     ),
     "slow-operation": Sort("the operation takes SECONDS longer", "operation", on="*.insert", seconds=20.0),
+    "api-disabled": Sort(
+        "403 accessNotConfigured: the Compute Engine API is not enabled",
+        "request",
+        status=403,
+        reason="accessNotConfigured",
+        message="Compute Engine API has not been used in project 123456789012 before or it is disabled. Enable it by "
+        "visiting https://console.developers.google.com/apis/api/compute.googleapis.com/overview then retry.",
+        domain="usageLimits",
+    ),
+    "forbidden": Sort(
+        "403 forbidden: the permission that ON says (compute.firewalls.create) is not held",
+        "rights",
+        on="compute.*.create",
+    ),
     "never-boots": Sort("the instance is RUNNING, and its machine never boots", "machine", on="instances.insert"),
     "stale-lists": Sort("lists show what was SECONDS ago; a get shows what is", "lists", seconds=10.0),
 }
@@ -160,7 +175,7 @@ class Faults:
         if sort not in SORTS:
             raise invalid("sort", sort, f"There is: {', '.join(SORTS)}.")
         usual = SORTS[sort]
-        times = 0 if usual.place == "lists" else 1
+        times = 0 if usual.place in {"lists", "rights"} else 1
         chosen: Json = {"on": usual.on, "seconds": usual.seconds, "times": times}
         chosen.update({key: value for key, value in given.items() if value is not None})
         try:

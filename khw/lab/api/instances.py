@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from khw.errors import LabError
 from khw.lab.api.catalog import check_machine_type, find_image
 from khw.lab.api.desired import machine_spec, metadata_of
+from khw.lab.api.disks import add_disk
 from khw.lab.api.kind import Kind
 from khw.lab.api.links import last, link
-from khw.lab.api.problems import ApiError, OperationError, invalid, not_found, required, stale
+from khw.lab.api.problems import ApiError, OperationError, already_exists, invalid, not_found, required, stale
 from khw.lab.api.project import usable
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def _fill(project: Project, entry: Entry) -> None:
     if twin:
         raise invalid("resource.name", entry.name, f"The lab has it in another zone: '{twin.scope}'.")
     body["machineType"] = check_machine_type(body["machineType"], zone, project)
-    _fill_disks(project, entry, zone)
+    image, how = _fill_disks(project, entry, zone)
     body["tags"] = {"items": sorted(body.get("tags", {}).get("items", []))}
     body["tags"]["fingerprint"] = project.fingerprint(body["tags"]["items"])
     if not body["tags"]["items"]:
@@ -46,10 +47,12 @@ def _fill(project: Project, entry: Entry) -> None:
     body.setdefault("scheduling", {"onHostMaintenance": "MIGRATE", "automaticRestart": True})
     body.update(cpuPlatform="Intel Broadwell", startRestricted=False)
     _fill_interface(project, entry)
+    add_disk(project, entry, image, how, goes_along=body["disks"][0]["autoDelete"])
     body["fingerprint"] = project.fingerprint([body["id"], body["metadata"], body["tags"]])
 
 
-def _fill_disks(project: Project, entry: Entry, zone: str) -> None:
+def _fill_disks(project: Project, entry: Entry, zone: str) -> tuple[Json, Json]:
+    """Write the boot disk as Google shows it; return its image, and how it is to be made."""
     disks = entry.body.get("disks") or []
     boot = next((disk for disk in disks if disk.get("boot")), None)
     if boot is None or len(disks) != 1:
@@ -68,7 +71,7 @@ def _fill_disks(project: Project, entry: Entry, zone: str) -> None:
             "kind": "compute#attachedDisk",
             "type": "PERSISTENT",
             "mode": "READ_WRITE",
-            "source": link(project.name, f"zones/{zone}/disks/{entry.name}"),
+            "source": link(project.name, f"zones/{zone}/disks/{how.get('diskName') or entry.name}"),
             "deviceName": boot.get("deviceName", "persistent-disk-0"),
             "index": 0,
             "boot": True,
@@ -79,6 +82,9 @@ def _fill_disks(project: Project, entry: Entry, zone: str) -> None:
             "architecture": "X86_64",
         }
     ]
+    if f"zones/{zone}/disks/{how.get('diskName') or entry.name}" in project.state.entries:
+        raise already_exists(project.path(f"zones/{zone}/disks/{how.get('diskName') or entry.name}"))
+    return image, how
 
 
 def _fill_interface(project: Project, entry: Entry) -> None:

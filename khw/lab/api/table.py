@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from khw.lab.api.balancing import BACKEND_SERVICES, FORWARDING_RULES, HEALTH_CHECKS
+from khw.lab.api.disks import DISKS
 from khw.lab.api.groups import INSTANCE_GROUPS
 from khw.lab.api.instances import INSTANCES
 from khw.lab.api.vpc import ADDRESSES, FIREWALLS, NETWORKS, ROUTES, SUBNETWORKS
@@ -23,6 +24,7 @@ KINDS: Mapping[str, Kind] = {
         ROUTES,
         ADDRESSES,
         INSTANCES,
+        DISKS,
         INSTANCE_GROUPS,
         HEALTH_CHECKS,
         BACKEND_SERVICES,

@@ -63,6 +63,7 @@ def test_the_commented_defaults_are_the_defaults(tmp_path: Path) -> None:
         if not line.startswith("# ") or line[2:].split(":")[0] in Spec.model_fields or line.startswith("#   ")
     ]
     examples = ("mirror", "private_key", "config", "bastion", "name, names", "source_ranges")
+    examples += ("impersonate", "quota_project")
     rows = [row for row in rows if not row.lstrip().startswith(examples)]
     spec = load(written(tmp_path, "\n".join(rows)))
     plain: Any = YAML(typ="safe").load("\n".join(rows))

@@ -44,6 +44,9 @@ TOLD = {
 }
 """What does not pass: the error, and the way out."""
 
+BEFOREHAND = ("api-disabled", "forbidden")
+"""What chapter 1 tells: test_gcp_preflight.py."""
+
 LASTING = {
     "rate-limit": "asks more of the API than it may: Quota exceeded for quota metric 'Queries'",
     "rate-limit-403": "asks more of the API than it may: Rate Limit Exceeded",
@@ -91,7 +94,7 @@ def clean(lab: Lab) -> Iterator[Lab]:
 
 
 def test_every_sort_of_fault_is_met_here() -> None:
-    assert set(SORTS) == {*PASSING, *TOLD, "never-boots"}
+    assert set(SORTS) == {*PASSING, *TOLD, "never-boots", *BEFOREHAND}
     assert set(LASTING) == set(PASSING) - {"stale-lists"}
 
 
