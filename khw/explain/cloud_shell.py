@@ -45,7 +45,8 @@ label() {{  # PATH KEY=VALUE: what takes labels only once it is there
   curl -fsS "$api/$1" | python3 -c '
 import json, sys
 seen, (key, _, value) = json.load(sys.stdin), sys.argv[1].partition("=")
-print(json.dumps({{"labels": {{key: value}}, "labelFingerprint": seen["labelFingerprint"]}}))' "$2" | post "$1/setLabels"
+print(json.dumps({{"labels": {{key: value}}, "labelFingerprint": seen["labelFingerprint"]}}))' "$2" |
+    post "$1/setLabels"
 }}"""
 
 
