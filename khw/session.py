@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from khw.engine.report import Report
     from khw.history.runs import PastRun, Todo
     from khw.history.status import RunStatus
+    from khw.inventory.gcp_cost import Cost
     from khw.inventory.provider import Provider
     from khw.ssh.connection import Agent
     from khw.ssh.early import EarlyLogins
@@ -260,6 +261,13 @@ class Session:
             finally:
                 journal.close()
             return changes, left
+
+    def cost(self, report: Report) -> Cost | None:
+        """Return what the cluster costs, if this plan or run makes machines in a cloud."""
+        from khw.inventory.gcp_cost import estimate
+
+        made = (change.resource for result in report.results for change in result.changes if change.changed)
+        return estimate(self.spec) if any(name.startswith("instance:") for name in made) else None
 
     def status(self) -> RunStatus:
         """Return what the journals say of the last run, and of what earlier ones left undone."""

@@ -247,8 +247,9 @@ def _walk(  # noqa: PLR0913 - one parameter an option
     paces = partial(forecast.paces, session.workspace.runs)
     with live.progress(progress, check=check, what=title, paces=paces) as sink:
         outcome = session.run(plan, sinks=[sink], what=" ".join(sys.argv[1:]), before=before)
+    cost = session.cost(outcome.report) if check else None
     if output == "json":
-        render.data(outcome.report.as_dict(), "json")
+        render.data({**outcome.report.as_dict(), **({"cost": cost.as_dict()} if cost else {})}, "json")
     elif output == "nornir":
         from nornir_utils.plugins.functions import (
             print_result,
@@ -259,6 +260,8 @@ def _walk(  # noqa: PLR0913 - one parameter an option
         if check or diff:
             render.changes(outcome.report, diff=diff)
         render.report(outcome.report)
+        if cost:
+            click.echo(str(cost))
         if output == "wide":
             render.phase_times(outcome.report)
     pending = check and exit_code and outcome.report.changed > 0
