@@ -392,14 +392,13 @@ def test_destroy_leaves_what_others_made_in_the_network_and_says_what_is_in_the_
 def test_a_firewall_rule_that_says_the_same_port_by_port_as_gcloud_writes_it_is_the_same(lab: Lab) -> None:
     all_of(lab)
     name = f"{NAME}-allow-external"
-    rule = lab.api.get(FIREWALL, name)
-    rule.allowed = [
+    allowed = [
         {"I_p_protocol": "tcp", "ports": ["22"]},
         {"I_p_protocol": "tcp", "ports": ["6443"]},
         {"I_p_protocol": "icmp"},
     ]
-    act(lab, FIREWALL, name, "delete")
-    insert(lab, FIREWALL, rule)
+    act(lab, FIREWALL, name, "patch", firewall_resource=compute_v1.Firewall(allowed=allowed))
+    assert [list(row.ports) for row in lab.api.get(FIREWALL, name).allowed] == [["22"], ["6443"], []]
     assert changed(lab.provider().ensure_compute(check=True)) == []
 
 
