@@ -13,6 +13,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from khw.converge.resources import Directory, File, Package, Unit
+from khw.distributions import package
 from khw.tasks.units import render
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ HIGHEST = 150  # of VRRP's priorities; each further controller has one less
 def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
     """Yield haproxy and keepalived on this controller."""
     del pki
-    yield Package(name="haproxy", provides="haproxy")
-    yield Package(name="keepalived", provides="keepalived")
+    yield Package(name=package(node.facts, "haproxy"), provides="haproxy")
+    yield Package(name=package(node.facts, "keepalived"), provides="keepalived")
     yield Directory(path="/etc/haproxy")
     yield File(path=HAPROXY, content=haproxy(cluster))
     yield Unit(name="haproxy.service", content=haproxy_unit(), inputs=(HAPROXY,))

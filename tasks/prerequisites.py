@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from khw.cluster.model import Role
 from khw.converge.resources import Require
+from khw.distributions import all_known, known
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +50,7 @@ def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
     """Yield the findings for this node."""
     del pki
     yield _systemd()
+    yield _distribution(node)
     yield _host_name(node)
     yield _machine_id()
     yield _memory()
@@ -66,6 +68,18 @@ def _systemd() -> Require:
         argv=_shell('echo "process 1 is $(cat /proc/1/comm)"; test -d /run/systemd/system'),
         problem="systemd does not run this machine",
         hint="use an image that boots systemd, such as Debian 12 or Ubuntu 22.04",
+    )
+
+
+def _distribution(node: Node) -> Require:
+    """Return the finding about the distribution; the agent has read which it is, so that nothing is asked here."""
+    facts = node.facts
+    seen = f"{facts.distribution or 'no ID in /etc/os-release'} {facts.release}".strip()
+    return Require(
+        name="distribution",
+        argv=_shell('echo "$1"; test "$2" = known', seen, "known" if known(facts) else "unknown"),
+        problem=f"the distribution is {seen}, and khw knows {all_known()}",
+        hint="install one of those; or add a file to khw/distributions, if its packages are apt's",
     )
 
 

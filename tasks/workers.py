@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from khw.artifacts import lock
 from khw.converge.resources import Binary, Command, File, Image, Package, Wait
+from khw.distributions import package
 from khw.tasks.containerd import network, runtime
 from khw.tasks.kube_proxy import kube_proxy
 from khw.tasks.kubelet import KUBECONFIG, kubelet
@@ -50,7 +51,7 @@ def prepare(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
     """Yield all that a worker has before it joins. The runtime is up while the larger binaries still come."""
     del cluster, pki
     for name, provides in PACKAGES.items():
-        yield Package(name=name, provides=provides)
+        yield Package(name=package(node.facts, name), provides=provides)
     yield from swap()
     yield from kernel()
     yield from network(node)

@@ -6,12 +6,14 @@ Each step is `(run) -> changes`; `run` carries what the steps share. Chapters 1,
 
 from __future__ import annotations
 
+import platform
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
+from khw.agent.facts import ARCHITECTURES
 from khw.agent.masking import visible
 from khw.artifacts.cache import sha256_of
 from khw.certs.identities import AUTHORITIES
@@ -148,10 +150,16 @@ def tools(run: Run) -> Iterable[Change]:
     fetched = [Change(resource=f"artifact:{name}", action=Action.CREATED) for name in missing]
     target = run.workspace.bin / "kubectl"
     if run.check:
-        return [*fetched, _installed(run.store.digest("kubectl"), target), *run.require_flags()]
+        return [*fetched, _installed(run.store.digest("kubectl", here()), target), *run.require_flags()]
     run.store.fetch(forms=["zstd"], progress=run.progress)
-    kubectl = run.store.get("kubectl", progress=run.progress)
+    kubectl = run.store.get("kubectl", here(), progress=run.progress)
     return [*fetched, install(kubectl.path, target), *run.require_flags()]
+
+
+def here() -> str:
+    """Return this machine's architecture, as Go calls it: kubectl runs here, whatever the nodes are."""
+    machine = platform.machine()
+    return ARCHITECTURES.get(machine, machine)
 
 
 def compute(run: Run) -> Iterable[Change]:
