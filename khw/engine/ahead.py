@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from khw.engine.phases import Phase
 
 
-FRESH = 10.0  # seconds for which a look counts, whatever holds a host up
+FRESH = 10.0  # seconds for which a look counts from its answer on, whatever holds a host up
 
 
 @dataclass(slots=True)
@@ -59,9 +59,10 @@ class LookAhead:
         seen = self._seen.pop(phase.name, None)
         if seen is not None and self.still.holds and time.monotonic() - self._at < FRESH:
             return seen
-        self._seen, self._at = {}, time.monotonic()
+        self._seen = {}
         mine = looked_for(agent, resources, self.run.store, check=self.run.check)
         self._probe(agent, [mine, *self._later(phase, agent, node).values()])
+        self._at = time.monotonic()
         return mine
 
     def _later(self, phase: Phase, agent: Machine, node: Node) -> dict[str, Looked]:

@@ -30,6 +30,11 @@ class Stop:
     why: str
     run: str
 
+    @property
+    def away(self) -> bool:
+        """Whether the machine did not answer."""
+        return self.state == Outcome.UNREACHABLE
+
 
 Todo: TypeAlias = Mapping[str, tuple[Stop, ...]]
 """By host, the phases that are not done, in their order."""

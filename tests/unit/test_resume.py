@@ -76,6 +76,12 @@ def test_a_phase_mended_by_itself_leaves_those_after_it(session: Session) -> Non
     assert plan_to_resume(session, parallel=1) is None, "the last run is through"
 
 
+def test_with_a_machine_that_was_away_the_operators_side_is_taken_up_from_what_lets_it_in(session: Session) -> None:
+    lanes = {"worker-0": LANE, "operator": ("load-balancer", "smoke")}
+    ran(session, "1", lanes, worker_0={"certificates": Outcome.UNREACHABLE}, operator={"load-balancer": Outcome.OK})
+    assert begins(failed(session)) == {"worker-0": "certificates", "operator": "load-balancer"}
+
+
 def test_nothing_undone_is_nothing_to_do_and_hosts_that_are_no_more_are_let_go(session: Session) -> None:
     ran(session, "1", {"worker-7": ("runtime",)}, worker_7={"runtime": Outcome.UNREACHABLE})
     assert failed(session) is None

@@ -107,3 +107,18 @@ def test_a_look_of_long_ago_does_not_count(monkeypatch: pytest.MonkeyPatch) -> N
     host.take("a")
     monkeypatch.setattr(ahead, "FRESH", -1.0)
     assert host.take("b") == ["/b/0 at probe 2"]
+
+
+def test_a_look_counts_from_its_answer_however_long_that_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(phase("a"), phase("b"))
+    clock = [0.0]
+    monkeypatch.setattr(ahead, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    probe = host.machine.probe
+
+    def slow(specs: Sequence[Mapping[str, Any]], *, record: bool = True) -> list[dict[str, Any]]:
+        clock[0] += 2 * ahead.FRESH  # a wait in it that asked an API server which does not answer
+        return probe(specs, record=record)
+
+    monkeypatch.setattr(host.machine, "probe", slow)
+    host.take("a")
+    assert host.take("b") == ["/b/0 at probe 1"]
