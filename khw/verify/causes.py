@@ -279,6 +279,8 @@ class Model:
                 pairs = self._files("/var/lib/kubernetes/kubernetes")  # whoever is sent to that one is not served
                 sides = [Needs(self._on_controllers(kind), ANY) for kind in ("api-server", "api-names")]
                 return [*sides, _all(*ways, *pairs)]
+            case "rbac" | "admission":
+                return [_all(API)]  # where they are looked at
             case "lease":
                 names = tuple(Thing("component", thing.name, node.name) for node in self.cluster.controllers)
                 return [_all(API), Needs(names, ANY)]

@@ -300,6 +300,13 @@ def test_a_webhook_that_nobody_answers_explains_pods_that_are_not_made() -> None
     assert found[0].title == "nobody answers the webhook policy.example.com"
 
 
+def test_what_could_not_be_looked_at_through_the_api_is_a_symptom() -> None:
+    """One API server of three shows an expired certificate: whatever comes to it fails, now and then."""
+    pem = "/var/lib/kubernetes/kubernetes.pem"
+    asked = [failed("admission"), failed("RBAC"), failed("node"), failed("lease"), failed("CoreDNS")]
+    assert ids(causes(failed("certificates", "controller-0", pem), *asked)) == [(f"file:{pem}", ("controller-0",))]
+
+
 def test_a_node_that_forwards_nothing_explains_pods_that_do_not_reach_each_other() -> None:
     pairs = [failed("pod to pod", "worker-0", "to worker-1"), failed("pod to pod", "worker-1", "to worker-0")]
     found = causes(failed("forwarding", "worker-0"), *pairs, failed("service", "worker-1", "echo"))
