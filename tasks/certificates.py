@@ -75,7 +75,7 @@ def _etcd_user() -> Command:
     return Command(
         name="user-etcd",
         argv=("useradd", "--system", "--user-group", *home, ETCD_USER),
-        unless=("sh", "-c", f"id {ETCD_USER} >/dev/null 2>&1"),
+        unless=("id", ETCD_USER),
     )
 
 
