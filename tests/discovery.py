@@ -145,6 +145,13 @@ def method_of(verb: str, path: str) -> Method | None:
     return min(found, key=lambda m: m.path.pattern.count("[^/]+"), default=None)
 
 
+def _without_nulls(value: Any) -> Any:
+    """Leave out what is null: in a request it is as good as not there."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(part) for key, part in value.items() if part is not None}
+    return [_without_nulls(part) for part in value] if isinstance(value, list) else value
+
+
 def judge(exchange: Exchange) -> list[str]:
     """Return everything about one exchange that Google's description does not allow."""
     method = method_of(exchange.verb, exchange.path)
@@ -152,8 +159,8 @@ def judge(exchange: Exchange) -> list[str]:
         return [f"{exchange.verb} {exchange.path}: the API has no such method"]
     found = [f"the parameter {name} is unknown" for name in exchange.query - method.parameters]
     if method.request:
-        found += problems(method.request, json.loads(exchange.body or b"{}"))
-    elif exchange.body:
+        found += problems(method.request, _without_nulls(json.loads(exchange.body or b"{}")))
+    elif exchange.body not in {b"", b'""'}:  # an empty text is what some clients send for nothing
         found.append("there is a body")
     if exchange.status >= 400:
         found += error_problems(json.loads(exchange.answer))

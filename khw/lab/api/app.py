@@ -104,7 +104,8 @@ class Routes:
             labels = f"{base}/{{name}}/setLabels"
             yield self._post(labels, lambda c: service.set_labels(kind, c.scope, c.name, c.body))
         for verb in kind.actions:
-            yield self._post(f"{base}/{{name}}/{verb}", partial(self._act, kind, verb))
+            act = self._endpoint(partial(self._act, kind, verb), bodiless=verb in kind.bodiless)
+            yield Route(f"{base}/{{name}}/{verb}", act, methods=["POST"])
         for what, (method, _) in kind.reads.items():
             read = self._endpoint(partial(self._read, kind, what))
             yield Route(f"{base}/{{name}}/{what}", read, methods=[method])
@@ -137,6 +138,7 @@ class Routes:
             ("zone", "/zones", catalog.zones),
             ("region", "/regions", catalog.regions),
             ("machineType", f"{zone}/machineTypes", catalog.machine_types),
+            ("diskType", f"{zone}/diskTypes", catalog.disk_types),
             ("image", "/global/images", lambda *_: []),  # a project's own: it has none
         )
         yield Route(f"{ROOT}/aggregated/machineTypes", self._endpoint(self._aggregated_types))
@@ -225,11 +227,15 @@ class Routes:
 
     # Requests
 
-    def _endpoint(self, answer: Answer, *, public: bool = False) -> Endpoint:
-        """Return what reads a request, answers it in a worker thread, and writes the answer."""
+    def _endpoint(self, answer: Answer, *, public: bool = False, bodiless: bool = False) -> Endpoint:
+        """
+        Return what reads a request, answers it in a worker thread, and writes the answer.
+
+        Of a `bodiless` method nobody reads the body: some clients send an empty text.
+        """
 
         async def respond(request: Request) -> Response:
-            call = Call(request, _read_body(await request.body()))
+            call = Call(request, {} if bodiless else _read_body(await request.body()))
             if not public:
                 self._check_project(call)
             fault = self._fault(request, call)
@@ -259,7 +265,14 @@ def _read_body(data: bytes) -> Json:
         raise ApiError(400, "parseError", "Parse Error") from error
     if not isinstance(body, dict):
         raise ApiError(400, "parseError", "The request's body has to be a JSON object.")
-    return body
+    return _without_nulls(body)
+
+
+def _without_nulls(value: Any) -> Any:
+    """Take a field that is null for one that is not there, as Google does: some clients send all that they know."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(part) for key, part in value.items() if part is not None}
+    return [_without_nulls(part) for part in value] if isinstance(value, list) else value
 
 
 async def _refuse(_request: Request, error: Exception) -> Response:

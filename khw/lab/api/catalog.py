@@ -142,6 +142,27 @@ def machine_types(project: Project, scope: str) -> list[Json]:
     ]
 
 
+def disk_types(project: Project, scope: str) -> list[Json]:
+    """Return a zone's disk types; here they are all the same disk."""
+    zone = last(scope)
+    return [
+        _common(
+            "diskType",
+            project.name,
+            f"zones/{zone}/diskTypes/{name}",
+            description=text,
+            validDiskSize="10GB-65536GB",
+            defaultDiskSizeGb=default,
+            zone=link(project.name, f"zones/{zone}"),
+        )
+        for name, text, default in (
+            ("pd-standard", "Standard Persistent Disk", "500"),
+            ("pd-balanced", "Balanced Persistent Disk", "100"),
+            ("pd-ssd", "SSD Persistent Disk", "100"),
+        )
+    ]
+
+
 def check_machine_type(text: object, zone: str, project: Project) -> str:
     """Return the full link of a machine type of this zone."""
     reference = parse(text, project.name, "resource.machineType")

@@ -331,6 +331,7 @@ INSTANCES = Kind(
         "setMetadata": _set_metadata,
     },
     actions={"start": _no_body, "stop": _no_body, "reset": _no_body, "setMetadata": _take_metadata},
+    bodiless=frozenset({"start", "stop", "reset"}),
     reads={"getGuestAttributes": ("GET", _guest_attributes), "serialPort": ("GET", _serial_port)},
     locked=_locked,
 )

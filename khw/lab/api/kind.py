@@ -56,6 +56,7 @@ class Kind:
     view: View | None = None
     works: Mapping[str, Work] = field(default_factory=dict)  # verb -> work
     actions: Mapping[str, Action] = field(default_factory=dict)  # POST …/NAME/action -> an operation
+    bodiless: frozenset[str] = frozenset()  # those of the actions that take no body
     reads: Mapping[str, tuple[str, Read]] = field(default_factory=dict)  # …/NAME/path -> method and answer
     locked: Callable[[Entry], str] = lambda _: ""  # why a user may not delete it
 
