@@ -265,7 +265,7 @@ def _read_body(data: bytes) -> Json:
         raise ApiError(400, "parseError", "Parse Error") from error
     if not isinstance(body, dict):
         raise ApiError(400, "parseError", "The request's body has to be a JSON object.")
-    return _without_nulls(body)
+    return {key: _without_nulls(part) for key, part in body.items() if part is not None}
 
 
 def _without_nulls(value: Any) -> Any:
