@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.converge.resources import Directory, File, Unit
+from khw.converge.resources import Command, Directory, File, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,11 @@ DIRECTORY = "/etc/kubernetes"
 TABLE = f"{DIRECTORY}/pod-routes"
 UNIT = "pod-routes.service"
 NETWORKD = "/etc/systemd/networkd.conf.d"
+THERE = (
+    f"test \"$(ip -4 route show proto {PROTOCOL} | awk '{{print $1, $3}}' | sort)\" = "
+    f"\"$(awk '{{print $3, $5}}' {TABLE} | sort)\""
+)
+"""Whether the kernel has these routes and no others of ours: somebody may have taken one away by hand."""
 KEPT = f"{NETWORKD}/50-pod-routes.conf"
 
 
@@ -36,6 +41,7 @@ def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
     yield Directory(path=NETWORKD)
     yield File(path=KEPT, content=_KEPT)
     yield Unit(name=UNIT, content=_UNIT, inputs=(TABLE,))
+    yield Command(name="pod-routes", argv=("systemctl", "restart", UNIT), unless=("sh", "-c", THERE))
 
 
 def table(node: Node, cluster: Cluster) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -153,3 +156,17 @@ def test_preflight_asks_for_ports_once(it: Cluster) -> None:
     for each in it.nodes:
         rows = [r for r in prerequisites.resources(each, it, specimens(it)) if isinstance(r, Require)]
         assert [r.name for r in rows].count("ports") == 1
+
+
+def test_a_route_that_was_taken_away_by_hand_is_put_back(tmp_path: Path) -> None:
+    tool = tmp_path / "ip"
+    table = tmp_path / "table"
+    table.write_text("route replace 10.200.1.0/24 via 192.0.2.21 proto 211\n")
+    script = pod_routes.THERE.replace(pod_routes.TABLE, str(table))
+    seen = {}
+    for said in ("10.200.1.0/24 via 192.0.2.21 dev eth0 \\n", "", "10.200.1.0/24 via 192.0.2.99 dev eth0 \\n"):
+        tool.write_text(f"#!/bin/sh\nprintf '{said}'\n")
+        tool.chmod(0o755)
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        seen[said] = subprocess.run(["sh", "-c", script], env={"PATH": path}, check=False).returncode
+    assert list(seen.values()) == [0, 1, 1]
