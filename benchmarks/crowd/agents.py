@@ -15,12 +15,17 @@ import gc
 import os
 import signal
 import socket
+import stat
 import sys
 from pathlib import Path
 
 from khw.agent import bundle, main
 
-ACCOUNTS = {"passwd": "root:x:0:0:root:/root:/bin/sh\n", "group": "root:x:0:\n"}
+ACCOUNTS = {
+    "passwd": "root:x:0:0:root:/root:/bin/sh\netcd:x:998:998::/var/lib/etcd:/usr/sbin/nologin\n",
+    "group": "root:x:0:\netcd:x:998:\n",
+}
+SHELL = "crowd"  # the front's own program: as `sh` it says that whatever it is asked for is so already
 EMPTY = ("proc", "run", "tmp", "var/lib")  # in /proc nothing runs: nobody's orphans are looked for
 
 
@@ -59,14 +64,16 @@ def _be_agent(connection: socket.socket, directory: Path, expected: bytes) -> No
     if sys.stdin.buffer.read(int(length)) != expected:
         sys.stderr.write(f"{machine} was sent another agent than this one\n")
         os._exit(1)
-    os.chroot(_root(directory / machine))
+    os.chroot(_root(directory / machine, directory.parent / SHELL))
     main.main()
 
 
-def _root(root: Path) -> Path:
+def _root(root: Path, shell: Path) -> Path:
     if not root.exists():
-        for name in (*EMPTY, "etc"):
+        for name in (*EMPTY, "bin", "dev", "etc"):
             (root / name).mkdir(parents=True)
+        (root / "bin" / "sh").hardlink_to(shell)
+        os.mknod(root / "dev" / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
         for name, text in ACCOUNTS.items():
             (root / "etc" / name).write_text(text)
     return root

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from benchmarks.crowd.agents import SHELL
 from khw.artifacts.cache import Cache, default_directory
 from khw.artifacts.toolchain import find_go
 from khw.files import write_atomically, write_private
@@ -68,8 +69,9 @@ def crowd(root: Path, hosts: int) -> Iterator[Village]:
 
 def _built(root: Path) -> Path:
     go = find_go(Cache(default_directory()), print).command
-    target = root / "crowd"
-    subprocess.run([go, "build", "-trimpath", "-o", str(target), "."], cwd=HERE, check=True, timeout=600)
+    target = root / SHELL
+    alone = {**os.environ, "CGO_ENABLED": "0"}  # the machines have no libraries
+    subprocess.run([go, "build", "-trimpath", "-o", str(target), "."], cwd=HERE, env=alone, check=True, timeout=600)
     return target
 
 
