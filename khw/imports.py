@@ -8,6 +8,8 @@ runs the `__init__` after all (docs/decisions/0028-start-up.md).
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 from contextlib import contextmanager
 from importlib import import_module, reload
@@ -17,6 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+# Objects made before the garbage collector looks: with Python's 700 it looks at all modules again and again while they
+# are imported.
+COLLECT_AFTER = 50_000
+
+
+def own_process() -> None:
+    """Settle what may only be settled where the process is khw's own: before anything else is imported."""
+    gc.set_threshold(COLLECT_AFTER)
+    # or pydantic looks through everything that is installed for plugins of its own; khw has none
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 
 class LazyPackage(ModuleType):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from khw.converge.resources import File
+from khw.imports import own_process
 from khw.interrupt import vanish
 from khw.session import open_session
 
@@ -76,4 +77,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    own_process()
     vanish(main())  # as the installed `khw` does

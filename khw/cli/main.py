@@ -8,7 +8,6 @@ Exit codes: 0 ok · 1 error, or changes pending with --check --exit-code · 2 us
 
 from __future__ import annotations
 
-import gc
 import sys
 from functools import partial
 from pathlib import Path
@@ -28,16 +27,13 @@ from khw.cli.shell import schema
 from khw.cli.verify import smoke, verify
 from khw.errors import KhwError, UsageError
 from khw.files import disk_full
+from khw.imports import own_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from khw.live import Mode
     from khw.session import Session
-
-# Objects made before the garbage collector looks: with Python's 700 it looks at all modules again and again while they
-# are imported (docs/decisions/0028-start-up.md).
-COLLECT_AFTER = 50_000
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -85,12 +81,12 @@ def _tell(ctx: click.Context, error: KhwError) -> None:
 @click.pass_context
 def main(ctx: click.Context, file: Path) -> None:
     """Kubernetes The Hard Way, automated: real machines, every file and flag in the open."""
-    gc.set_threshold(COLLECT_AFTER)
     ctx.obj = file
 
 
 def console() -> None:
     """Do as the installed command does: parse, call, and be gone; taking a process apart takes a tenth of a second."""
+    own_process()
     try:
         main()
     except SystemExit as end:

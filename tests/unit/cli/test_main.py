@@ -115,3 +115,16 @@ def test_the_installed_command_says_all_and_is_gone_at_once(argument: str, code:
     assert done.returncode == code
     assert ("version" in said) == (code == 0)
     assert "taken apart" not in said
+
+
+def test_in_its_own_process_pydantic_looks_for_no_plugins(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from khw import interrupt\n"
+        "from khw.cli.main import console\n"
+        f"sys.argv = ['khw', '-f', {str(tmp_path / 'khw.yaml')!r}, 'init', '--project', 'a-project']\n"
+        "interrupt.vanish = lambda code: print(code, sys.modules['pydantic.plugin._loader']._plugins)\n"
+        "console()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines()[-1:] == ["0 None"], done.stderr
