@@ -38,9 +38,10 @@ SECTIONS = {
     "5.5": "images",
     "5.6": "objects",
 }
+ETCDS_FILES = ("1.1.7", "1.1.8", "1.1.11", "1.1.12")  # listed with the control plane's, and on etcd's machines
 BY_ROLE: dict[Role, tuple[NodeControl, ...]] = {
-    Role.CONTROLLER: tuple(control_plane.CONTROLS),
-    Role.ETCD: tuple(etcd.CONTROLS),
+    Role.CONTROLLER: tuple(c for c in control_plane.CONTROLS if c.number not in ETCDS_FILES),
+    Role.ETCD: (*(c for c in control_plane.CONTROLS if c.number in ETCDS_FILES), *etcd.CONTROLS),
     Role.WORKER: (*control_plane.NETWORK_FILES, *worker.CONTROLS),
 }
 NUMBERS = tuple(control.number for table in (control_plane, etcd, worker, policies) for control in table.CONTROLS)

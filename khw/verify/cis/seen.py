@@ -25,7 +25,7 @@ WORKER_UNITS = ("kubelet", "kube-proxy")
 UNITS = (*CONTROLLER_UNITS, *WORKER_UNITS)
 UNIT_FILES = "/etc/systemd/system"
 ENCRYPTION = f"{certificates.KUBERNETES}/encryption-config.yaml"
-AUTHORITIES = (f"{certificates.KUBERNETES}/ca.pem", f"{certificates.KUBERNETES}/etcd-ca.pem")
+AUTHORITIES = (f"{certificates.KUBERNETES}/ca.pem", f"{certificates.ETCD}/ca.pem")
 TEXTS = (
     control_plane.SCHEDULER,
     control_plane.AUTHENTICATION,

@@ -48,7 +48,7 @@ def default(node: Node, pki: Pki) -> Seen:
     resources = [
         resource
         for phase in PHASES
-        if phase.task and node.role in phase.roles and not phase.once
+        if phase.task and node.roles & phase.roles and not phase.once
         for resource in phase.task(node, CLUSTER, pki)
     ]
     files = {r.path: r for r in resources if isinstance(r, File)}

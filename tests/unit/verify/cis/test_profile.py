@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from khw.checks import CheckResult, Status
 from khw.cli.main import main
+from khw.cluster.model import Role
 from khw.errors import UsageError
 from khw.output.benchmark import benchmark
 from khw.verify.check import ClusterCheck, NodeCheck
@@ -35,6 +36,12 @@ def test_every_number_is_there_once_and_is_of_a_section() -> None:
     assert len(profile.NUMBERS) == len(set(profile.NUMBERS)) == 131
     assert {profile.section(number) for number in profile.NUMBERS} == set(profile.SECTIONS)
     assert all(re.fullmatch(r"\d+(\.\d+)+", number) for number in profile.NUMBERS)
+
+
+def test_etcds_files_are_looked_at_where_etcd_is() -> None:
+    of = {role: {control.number for control in table} for role, table in profile.BY_ROLE.items()}
+    assert {"1.1.7", "1.1.11", "1.1.12", "2.7"} <= of[Role.ETCD]
+    assert not of[Role.ETCD] & of[Role.CONTROLLER]
 
 
 def test_numbers_of_a_section_have_no_gaps() -> None:
