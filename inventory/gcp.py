@@ -10,7 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from khw.errors import DiffersError, UsageError
-from khw.inventory import gcp_balancer, gcp_compute, gcp_destroy, gcp_discovery, gcp_expected, gcp_preflight, gcp_routes
+from khw.inventory import (
+    gcp_balancer,
+    gcp_compute,
+    gcp_destroy,
+    gcp_discovery,
+    gcp_expected,
+    gcp_firewall,
+    gcp_preflight,
+    gcp_routes,
+)
 from khw.inventory.gcp_clients import Api
 from khw.inventory.gcp_operations import last
 from khw.inventory.gcp_wanted import ensure
@@ -22,7 +31,7 @@ if TYPE_CHECKING:
     from khw.checks import CheckResult
     from khw.cluster.model import Cluster, Spec
     from khw.converge.changes import Change
-    from khw.inventory.provider import Route
+    from khw.inventory.provider import FirewallRule, Route
 
 
 class GcpProvider:
@@ -91,6 +100,10 @@ class GcpProvider:
     def routes(self) -> Sequence[Route]:
         """Return the network's route table, default routes included."""
         return gcp_routes.table(self.api, self.spec)
+
+    def firewall(self) -> Sequence[FirewallRule]:
+        """Return the network's firewall rules, those of others too."""
+        return gcp_firewall.rules(self.api, self.spec)
 
     def destroy(self, *, check: bool = False) -> Sequence[Change]:
         """Chapter 14: remove what the ensures made, each as soon as nothing uses it."""

@@ -24,6 +24,24 @@ class Route:
     priority: int
 
 
+@dataclass(frozen=True, slots=True)
+class FirewallRule:
+    """
+    A firewall rule of the network (chapters 3, 8 and 13), in words.
+
+    `what` are protocols with their ports, `others` the ranges (or tags) that packets come from, or go to where it is
+    about what leaves; `machines` are the tags of the machines that it is for, all of them where it is empty.
+    """
+
+    name: str
+    action: str  # allow, deny; 'off' for a rule that is disabled
+    what: str
+    others: str
+    machines: str
+    priority: int
+    leaving: bool = False
+
+
 class Provider(Protocol):
     """
     A source of nodes: `gcp` makes them, `static` takes them as they are.
@@ -66,6 +84,10 @@ class Provider(Protocol):
 
     def routes(self) -> Sequence[Route]:
         """Return the network's route table, default routes included."""
+        ...
+
+    def firewall(self) -> Sequence[FirewallRule]:
+        """Return the network's firewall rules; none where the network is the user's own."""
         ...
 
     def destroy(self, *, check: bool = False) -> Sequence[Change]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from khw.checks import CheckResult
     from khw.cluster.model import Spec, StaticNode
     from khw.converge.changes import Change
-    from khw.inventory.provider import Route
+    from khw.inventory.provider import FirewallRule, Route
     from khw.inventory.ssh_config import Login
 
 
@@ -96,6 +96,10 @@ class StaticProvider:
 
     def routes(self) -> Sequence[Route]:
         """Nothing is known of the user's own router."""
+        return []
+
+    def firewall(self) -> Sequence[FirewallRule]:
+        """Nothing is known of the user's own firewalls."""
         return []
 
     def destroy(self, *, check: bool = False) -> Sequence[Change]:

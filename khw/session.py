@@ -183,6 +183,7 @@ class Session:
             cluster=self.provider.discover(),
             at=datetime.now(UTC),
             routes=tuple(self.provider.routes()),
+            firewall=tuple(self.provider.firewall()),
             certificates=tuple(held(self.workspace.pki)),
         )
         if not units:

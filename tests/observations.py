@@ -11,6 +11,7 @@ from khw.cluster.model import Facts, Spec
 from khw.cluster.observed import UNITS, Observed
 from khw.converge.changes import Action, Change
 from khw.engine.events import (
+    Discovered,
     GateOpened,
     PhaseEnded,
     PhaseStarted,
@@ -19,7 +20,7 @@ from khw.engine.events import (
     RunEnded,
 )
 from khw.engine.report import OPERATOR, Outcome, PhaseResult
-from khw.inventory.provider import Route
+from khw.inventory.provider import FirewallRule, Route
 
 if TYPE_CHECKING:
     from khw.engine.events import Event
@@ -39,6 +40,12 @@ def observed(*, workers: int = 3, routes: bool = True) -> Observed:
         cluster=it,
         at=AT,
         routes=(*(rows if routes else ()), default),
+        firewall=(
+            FirewallRule("kubernetes-the-hard-way-allow-internal", "allow", "tcp; udp; icmp", "10.0.0.0/8", "", 1000),
+            FirewallRule("kubernetes-the-hard-way-allow-external", "allow", "tcp 22, 6443", "203.0.113.7/32", "", 1000),
+            FirewallRule("kubernetes-the-hard-way-allow-api", "allow", "tcp 6443", "192.0.2.0/24", "controller", 1000),
+            FirewallRule("theirs", "deny", "all", "0.0.0.0/0", "", 900, leaving=True),
+        ),
         units={node.name: dict.fromkeys(UNITS[node.role], "active") for node in it.nodes},
         facts={node.name: Facts(kernel="6.1.0-18-amd64") for node in it.nodes},
     )
@@ -62,6 +69,7 @@ LANES = {OPERATOR: ("compute", "smoke"), "controller-0": ("etcd",), "worker-0": 
 A_RUN: tuple[tuple[float, Event], ...] = (
     (0.0, PhaseStarted(OPERATOR, "compute")),
     (10.0, result(OPERATOR, "compute", 0.0, 10.0)),
+    (10.1, Discovered(OPERATOR, 10.0, 10.1)),
     (10.1, PhaseStarted("controller-0", "etcd")),
     (10.1, PhaseWaits("worker-0", "workers", "etcd on any controller (controller-0)", "etcd", ("controller-0",))),
     (10.2, PhaseWaits(OPERATOR, "smoke", "workers on all worker (worker-0)", "workers", ("worker-0",))),
@@ -73,5 +81,5 @@ A_RUN: tuple[tuple[float, Event], ...] = (
     (30.1, GateOpened(OPERATOR, "smoke")),
     (30.1, PhaseStarted(OPERATOR, "smoke")),
     (32.0, result(OPERATOR, "smoke", 10.2, 32.0, Outcome.OK)),
-    (32.1, RunEnded("1", 0, 32.0, "", {"controller-0": 7}, {"controller-0": 1_000_000})),
+    (32.1, RunEnded("1", 0, 32.0, "", {"controller-0": 7}, {"controller-0": 1_000_000}, {"worker-0": 2_500_000})),
 )

@@ -16,7 +16,7 @@ from khw.verify.units import parse_show
 if TYPE_CHECKING:
     from khw.certs.survey import Held
     from khw.cluster.model import Cluster, Facts, Node
-    from khw.inventory.provider import Route
+    from khw.inventory.provider import FirewallRule, Route
     from khw.ssh.connection import Agent
 
 UNITS: Mapping[Role, tuple[str, ...]] = {
@@ -40,6 +40,7 @@ class Observed:
     cluster: Cluster
     at: datetime
     routes: tuple[Route, ...] = ()
+    firewall: tuple[FirewallRule, ...] = ()
     units: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     facts: Mapping[str, Facts] = field(default_factory=dict)
     silent: Mapping[str, str] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from khw.diagrams.text import width
 from khw.engine.phases import PHASES
 from khw.engine.report import Outcome
 from khw.history.critical import critical_path
+from khw.history.timeline import DISCOVERY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,6 +96,8 @@ def _free(bar: Bar) -> tuple[float, float]:
 def _told(bar: Bar) -> str:
     took = f"{bar.host}: {bar.phase}: {bar.outcome}, {bar.started:.1f} s to {bar.ended:.1f} s"
     waits = [f"waited {w.ended - w.began:.1f} s for {w.reason}" for w in bar.waits]
+    if bar.phase == DISCOVERY:
+        return f"{took}: the cloud is asked where the machines are"
     changed = [f"{bar.changed} changed, {bar.unchanged} as they were"]
     return "; ".join((took, *waits, *changed, *([bar.error.splitlines()[0]] if bar.error else [])))
 

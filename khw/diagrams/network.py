@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from khw.cluster.model import Node
     from khw.cluster.observed import Observed
     from khw.diagrams.layout import Part
+    from khw.inventory.provider import FirewallRule
 
 ACROSS = 4  # machines in a row
 
@@ -67,6 +68,9 @@ def picture(seen: Observed) -> Picture:
     if others:
         lines = tuple(f"{route.dest_range} → {route.next_hop}" for route in others)
         boxes.append(Box(id="routes", title="other routes", lines=lines, kind=Kind.ROUTE, parent="vpc"))
+    if seen.firewall:
+        lines = tuple(_rule(rule, network.name) for rule in seen.firewall)
+        boxes.append(Box(id="firewall", title="firewall", lines=lines, kind=Kind.FIREWALL, parent="vpc"))
     return Picture(
         name="network",
         title=f"{cluster.name}: machines and network",
@@ -89,8 +93,7 @@ def arrangement(seen: Observed) -> Part:
         gap=34,
     )
     inside: list[Part] = [Frame("subnet", machines)]
-    if any(box.id == "routes" for box in shown.boxes):
-        inside.append(Leaf("routes"))
+    inside += [Leaf(box.id) for box in shown.inside("vpc") if box.id in {"routes", "firewall"}]
     return Column(
         (Leaf("operator"), Leaf("balancer"), Frame("vpc", Column(tuple(inside), gap=22))),
         gap=44,
@@ -138,11 +141,21 @@ def _pods(seen: Observed) -> Iterator[Box]:
             yield Box(id=f"pods {node.name}", title=f"pods of {node.name}", lines=lines, kind=kind, parent="subnet")
 
 
+def _rule(rule: FirewallRule, network: str) -> str:
+    """Return a rule in a line, less the network's name before its own."""
+    name = rule.name.removeprefix(f"{network}-")
+    way = "to" if rule.leaving else "from"
+    to = f", only {rule.machines}s" if rule.machines else ""
+    return f"{name}: {'' if rule.action == 'allow' else rule.action + ' '}{rule.what} {way} {rule.others}{to}"
+
+
 def _described(seen: Observed) -> str:
     cluster = seen.cluster
     machines = "; ".join(f"{n.name} at {n.internal_ip}" for n in cluster.nodes)
     routes = "; ".join(f"{r.dest_range} to {r.next_hop}" for r in seen.routes)
+    firewall = "; ".join(_rule(rule, cluster.network.name) for rule in seen.firewall)
     return (
         f"The VPC {cluster.network.name} with the subnet {cluster.network.subnet_cidr}. Machines: {machines}. "
-        f"The load balancer at {cluster.api_url} stands before the controllers. Routes: {routes or 'none'}."
+        f"The load balancer at {cluster.api_url} stands before the controllers. Routes: {routes or 'none'}. "
+        f"Firewall rules: {firewall or 'none'}."
     )

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     COMPONENT = "component"
     PODS = "pods"
     ROUTE = "route"
+    FIREWALL = "firewall"
     FAILED = "failed"
     UNKNOWN = "unknown"
 

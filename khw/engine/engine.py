@@ -26,7 +26,7 @@ from khw import interrupt
 from khw.converge.unmade import UnmadeMachine
 from khw.engine import bounds
 from khw.engine.ahead import LookAhead
-from khw.engine.events import Notice, PhaseEnded, Progress, RunEnded, RunStarted
+from khw.engine.events import Discovered, Notice, PhaseEnded, Progress, RunEnded, RunStarted
 from khw.engine.gates import Board, members_of
 from khw.engine.phases import GROUND, Phase
 from khw.engine.report import OPERATOR, Report, first_bad
@@ -108,6 +108,7 @@ class Engine:
         self._agents: dict[str, Agent] = {}
         self._trips: Counter[str] = Counter()  # by host, as far as its connection was closed
         self._sent: Counter[str] = Counter()
+        self._relayed: Counter[str] = Counter()
         self._kept = 0  # connections of hosts that are through
         self._ended_phases: dict[str, list[PhaseResult]] = {}
         self._unreachable: dict[str, str] = {}
@@ -149,8 +150,8 @@ class Engine:
     def _ended(self, exit_code: int, error: str = "") -> None:
         self._close()
         self._report.seconds = self._floor.clock()
-        ended = RunEnded(self._report.run_id, exit_code, self._report.seconds, error, self._trips, self._sent)
-        self._emit(ended)
+        counts = (self._trips, self._sent, self._relayed)
+        self._emit(RunEnded(self._report.run_id, exit_code, self._report.seconds, error, *counts))
 
     def _lay_ground(self) -> bool:
         ground = tuple(p for p in self._plan.phases_of(OPERATOR, None) if p.name in GROUND)
@@ -170,7 +171,7 @@ class Engine:
         rest = tuple(p for p in self._plan.phases if p.name not in GROUND)
         if not rest and not any(p.roles for p in self._plan.phases):
             return
-        cluster = self._run.cluster
+        cluster = self._discover()
         if interrupt.pressed():
             return
         lanes = {n.name: self._plan.phases_of(n.name, n) for n in cluster.nodes if self._plan.takes(n.name)}
@@ -191,6 +192,15 @@ class Engine:
             options.extras = {**(options.extras or {}), "early": partial(self._early.take, node)}
         inventory.hosts = _leaders_first(cluster, Hosts({**inventory.hosts, **_only_operator().hosts}))
         self._nornir(inventory, _Lanes(lanes), bounds.lanes(self._plan.parallel, 1 + len(cluster.controllers)))
+
+    def _discover(self) -> Cluster:
+        """Ask the provider where the machines are: nobody can do anything before that is known."""
+        if self._plan.takes(OPERATOR):
+            self._emit(Progress(OPERATOR, "asking where the machines are"))
+        started = self._floor.clock()
+        cluster = self._run.cluster
+        self._emit(Discovered(OPERATOR, started, self._floor.clock()))
+        return cluster
 
     def _foresee(self, cluster: Cluster) -> None:
         """In a plan, take the machines as made that this run would make; if none is there, whatever is selected."""
@@ -317,6 +327,7 @@ class Engine:
     def _count(self, host: str, agent: Agent) -> None:
         self._trips[host] += agent.round_trips
         self._sent[host] += agent.bytes_sent
+        self._relayed[host] += agent.bytes_relayed
         self._report.round_trips += agent.round_trips
         self._report.bytes_sent += agent.bytes_sent
         self._report.bytes_relayed += agent.bytes_relayed

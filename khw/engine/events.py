@@ -23,6 +23,15 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Discovered:
+    """The provider has said where the machines are; it was asked and has answered so many seconds after the start."""
+
+    host: str
+    started: float
+    ended: float
+
+
+@dataclass(frozen=True, slots=True)
 class PhaseStarted:
     """A host begins a phase."""
 
@@ -108,7 +117,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """The run is over; `round_trips` and `bytes_sent` are by host."""
+    """The run is over; `round_trips`, `bytes_sent` and `bytes_relayed` are by host."""
 
     run_id: str
     exit_code: int
@@ -116,10 +125,12 @@ class RunEnded:
     error: str = ""  # what ended it as a whole, if it was not a host's
     round_trips: Mapping[str, int] = field(default_factory=dict)
     bytes_sent: Mapping[str, int] = field(default_factory=dict)
+    bytes_relayed: Mapping[str, int] = field(default_factory=dict)  # that a host had from others
 
 
 Event: TypeAlias = (
     RunStarted
+    | Discovered
     | PhaseStarted
     | PhaseWaits
     | GateOpened

@@ -20,7 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 from khw.artifacts import lock
 from khw.converge.resources import Binary, Image
-from khw.engine.events import GateOpened, PhaseEnded, PhaseStarted, PhaseWaits, ResourceDone, RunEnded, RunStarted
+from khw.engine.events import (
+    Discovered,
+    GateOpened,
+    PhaseEnded,
+    PhaseStarted,
+    PhaseWaits,
+    ResourceDone,
+    RunEnded,
+    RunStarted,
+)
 from khw.errors import KhwError
 from khw.files import write_private
 from khw.history.runs import SUFFIX, last_run, newest
@@ -119,6 +128,9 @@ class Journal:
                     "lanes": event.lanes,
                     "before": self._before,
                 }
+            case Discovered():
+                times = {"started": round(event.started, 3), "ended": round(event.ended, 3)}
+                return {"event": "discovered", "host": event.host, **times}
             case PhaseWaits():
                 return {
                     "event": "waits",
@@ -144,6 +156,7 @@ class Journal:
                     "error": event.error,
                     "round_trips": dict(event.round_trips),
                     "bytes_sent": dict(event.bytes_sent),
+                    "bytes_relayed": dict(event.bytes_relayed),
                 }
             case _:
                 return None

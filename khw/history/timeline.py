@@ -10,11 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from khw.engine.report import Outcome
 from khw.errors import UsageError
 from khw.history.runs import CUT_OFF, SUFFIX, records_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+DISCOVERY = "discovery"
+"""What the bar is called in which the provider is asked where the machines are: it is no phase."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +77,7 @@ class Timeline:
     error: str = ""
     round_trips: Mapping[str, int] = field(default_factory=dict)
     bytes_sent: Mapping[str, int] = field(default_factory=dict)
+    bytes_relayed: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, host: str) -> tuple[Bar, ...]:
         """Return a host's bars, in the order in which they began."""
@@ -96,10 +102,11 @@ def _timeline(run_id: str, records: list[dict[str, Any]]) -> Timeline:
     last = next((r for r in records if r["event"] == "ended"), {})
     shift = _shift(records)
     seconds = float(last.get("seconds", records[-1].get("at", 0.0)))
+    asked = [str(r["host"]) for r in records if r["event"] == "discovered"]
     return Timeline(
         run_id=run_id,
         what=str(first.get("what", "")),
-        hosts=tuple(first["hosts"]),
+        hosts=tuple(dict.fromkeys((*asked, *first["hosts"]))),
         phases=tuple(first["phases"]),
         bars=tuple(_bars(records, shift, seconds)),
         made=tuple(_made(r) for r in records if r["event"] == "resource" and r["action"] != "unchanged"),
@@ -108,6 +115,7 @@ def _timeline(run_id: str, records: list[dict[str, Any]]) -> Timeline:
         error=str(last.get("error", "")),
         round_trips=last.get("round_trips", {}),
         bytes_sent=last.get("bytes_sent", {}),
+        bytes_relayed=last.get("bytes_relayed", {}),
     )
 
 
@@ -125,6 +133,8 @@ def _bars(records: list[dict[str, Any]], shift: float, seconds: float) -> list[B
         where = (str(record.get("host", "")), str(record.get("phase", "")))
         at = max(0.0, float(record.get("at", 0.0)) - shift)
         match record["event"]:
+            case "discovered":
+                bars[where[0], DISCOVERY] = _bar(record | {"phase": DISCOVERY, "outcome": Outcome.OK.value}, ())
             case "waits":
                 open_at.setdefault(where, at)
                 _close(waits, waiting, where, at)

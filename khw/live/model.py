@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from khw.engine.events import (
     BytesTaken,
+    Discovered,
     GateOpened,
     Notice,
     PhaseEnded,
@@ -121,6 +122,8 @@ class Model:
             case RunStarted():
                 self.began, self.phases = now, event.phases
                 self.rows = {h: Row(h, dict.fromkeys(event.lanes.get(h, ()), Now.TO_COME)) for h in event.hosts}
+            case Discovered() if event.host in self.rows:
+                self.rows[event.host].text = ""
             case PhaseStarted():
                 self._row(event.host).go(event.phase, Now.AT_WORK, now)
             case PhaseWaits():

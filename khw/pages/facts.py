@@ -41,13 +41,14 @@ class ChangedPhase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """What a host took: seconds at work and at gates, exchanges over SSH, bytes sent."""
+    """What a host took: seconds at work and at gates, exchanges over SSH, bytes sent, bytes from other hosts."""
 
     host: str
     worked: float
     waited: float
     round_trips: int | None
     sent: int | None
+    relayed: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,7 @@ def efforts(run: Timeline) -> tuple[Effort, ...]:
             waited=_waited(run.of(host)),
             round_trips=run.round_trips.get(host),
             sent=run.bytes_sent.get(host),
+            relayed=run.bytes_relayed.get(host),
         )
         for host in run.hosts
     )

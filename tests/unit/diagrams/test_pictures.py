@@ -116,3 +116,15 @@ def test_every_connection_of_the_table_is_in_the_tls_picture() -> None:
 def test_certificates_of_several_are_told_by_what_they_have_in_common() -> None:
     shown = {row.server_shows for row in tls.talks(observed())}
     assert {"etcd-NAME", "kubelet-NAME", "kubernetes"} <= shown
+
+
+def test_who_may_come_in_is_told_rule_by_rule_and_nothing_is_where_nothing_is_known() -> None:
+    lines = network.picture(observed()).box("firewall").lines
+    assert lines == (
+        "allow-internal: tcp; udp; icmp from 10.0.0.0/8",
+        "allow-external: tcp 22, 6443 from 203.0.113.7/32",
+        "allow-api: tcp 6443 from 192.0.2.0/24, only controllers",
+        "theirs: deny all to 0.0.0.0/0",
+    )
+    bare = network.picture(replace(observed(), firewall=()))
+    assert "firewall" not in {box.id for box in bare.boxes}

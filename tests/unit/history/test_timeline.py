@@ -3,9 +3,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from observations import A_RUN, LANES, Clock
+from observations import A_RUN, LANES, Clock, result
 
-from khw.engine.events import PhaseStarted, PhaseWaits, RunStarted
+from khw.diagrams.gantt import gantt
+from khw.engine.events import Discovered, PhaseStarted, PhaseWaits, RunStarted
 from khw.engine.report import OPERATOR
 from khw.errors import UsageError
 from khw.history import timeline
@@ -43,6 +44,7 @@ def run(directory: Path, clock: Clock, *events: Timed) -> Timeline:
 def test_a_run_is_told_with_its_waits_its_changes_and_what_it_cost(tmp_path: Path, clock: Clock) -> None:
     it = run(tmp_path, clock, *A_RUN)
     assert (it.exit_code, it.seconds, it.round_trips) == (0, 32.0, {"controller-0": 7})
+    assert (it.bytes_sent, it.bytes_relayed) == ({"controller-0": 1_000_000}, {"worker-0": 2_500_000})
     (worker,) = it.of("worker-0")
     (wait,) = worker.waits
     assert (wait.awaited, wait.holders) == ("etcd", ("controller-0",))
@@ -55,16 +57,36 @@ def test_the_critical_path_goes_back_through_the_gates(tmp_path: Path, clock: Cl
     path = critical_path(run(tmp_path, clock, *A_RUN))
     assert [(part.host, part.phase, round(part.seconds)) for part in path] == [
         (OPERATOR, "compute", 10),
+        (OPERATOR, "discovery", 0),
         ("controller-0", "etcd", 10),
         ("worker-0", "workers", 10),
         (OPERATOR, "smoke", 2),
     ]
-    assert path[2].after == "etcd on controller-0"
+    assert path[3].after == "etcd on controller-0"
     assert path[0].after == ""
 
 
+def test_the_seconds_in_which_the_cloud_is_asked_are_no_gap(tmp_path: Path, clock: Clock) -> None:
+    it = run(tmp_path, clock, *A_RUN)
+    asked = next(bar for bar in it.of(OPERATOR) if bar.phase == timeline.DISCOVERY)
+    assert (asked.started, asked.ended, asked.outcome) == (10.0, 10.1, "ok")
+    assert "the cloud is asked where the machines are" in gantt(it)
+
+
+def test_a_run_of_some_hosts_has_a_lane_for_the_asking_too(tmp_path: Path, clock: Clock) -> None:
+    journal = Journal(tmp_path, "1", "run --limit worker-0")
+    journal(RunStarted("1", ("worker-0",), ("workers",), {"worker-0": ("workers",)}))
+    journal(Discovered(OPERATOR, 0.0, 2.0))
+    journal(result("worker-0", "workers", 2.0, 5.0))
+    journal.close()
+    it = timeline.read(tmp_path)
+    assert it.hosts == (OPERATOR, "worker-0")
+    assert [part.phase for part in critical_path(it)] == [timeline.DISCOVERY, "workers"]
+    assert gantt(it)
+
+
 def test_a_killed_run_ends_at_its_last_word(tmp_path: Path, clock: Clock) -> None:
-    it = run(tmp_path, clock, *A_RUN[:7], (25.0, PhaseStarted("worker-0", "workers")))
+    it = run(tmp_path, clock, *A_RUN[:8], (25.0, PhaseStarted("worker-0", "workers")))
     assert it.exit_code is None
     (cut,) = it.of("worker-0")
     assert (cut.outcome, round(cut.ended)) == (CUT_OFF, 25)
@@ -72,7 +94,7 @@ def test_a_killed_run_ends_at_its_last_word(tmp_path: Path, clock: Clock) -> Non
 
 def test_a_wait_for_something_that_is_no_phase_stays_on_its_host(tmp_path: Path, clock: Clock) -> None:
     turn: list[Timed] = [(14.0, PhaseWaits("controller-0", "etcd", "its turn: controller-1 has it"))]
-    path = critical_path(run(tmp_path, clock, *A_RUN[:6], *turn, *A_RUN[6:]))
+    path = critical_path(run(tmp_path, clock, *A_RUN[:7], *turn, *A_RUN[7:]))
     assert ("controller-0", "etcd") in {(part.host, part.phase) for part in path}
 
 

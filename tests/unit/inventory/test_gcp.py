@@ -367,6 +367,25 @@ def test_destroy_removes_all_again_and_again(lab: Lab) -> None:
     assert lab.project.state.entries == {}
 
 
+def test_the_firewall_is_told_in_words_in_the_order_in_which_its_rules_count(lab: Lab) -> None:
+    all_of(lab)
+    theirs = compute_v1.Firewall(
+        name="theirs",
+        network=lab.api.link(NETWORK, NAME),
+        denied=[{"I_p_protocol": "udp", "ports": ["53"]}],
+        source_ranges=["192.0.2.0/24"],
+        priority=900,
+    )
+    insert(lab, FIREWALL, theirs)
+    first, *others = lab.provider().firewall()
+    assert (first.name, first.action, first.what, first.others, first.machines) == (
+        ("theirs", "deny", "udp 53", "192.0.2.0/24", "")
+    )
+    external = next(rule for rule in others if rule.name.endswith("allow-external"))
+    assert (external.action, external.what) == ("allow", "tcp 22, 6443; icmp")
+    assert any(rule.machines == "worker" for rule in others)
+
+
 def test_destroy_takes_up_a_half_destroyed_project(lab: Lab) -> None:
     all_of(lab)
     for name in ("controller-0", "worker-0"):

@@ -133,6 +133,14 @@ def test_failed_checks_and_stopped_hosts_come_with_the_way_out() -> None:
     assert "exit code 3" in text
 
 
+def test_who_may_come_in_and_what_nodes_passed_on_are_told() -> None:
+    text = report(replace(WHOLE, run=replace(RUN, bytes_relayed={"controller-1": 7_250_000})))
+    assert "tcp 22, 6443</td><td>203.0.113.7/32</td><td>all</td>" in text
+    assert "deny, leaving" in text
+    assert "<dt>Passed on between nodes</dt><dd>7.2 MB</dd>" in text
+    assert "Passed on between nodes" not in report(WHOLE)
+
+
 def test_the_same_change_on_several_hosts_is_one_row() -> None:
     (phase,) = changed_phases(RUN)
     assert phase.count == 2
