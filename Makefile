@@ -6,13 +6,15 @@
 # make docs  the docs site, strictly: warnings are errors; build/docs/index.html
 # make man   the manual pages; man -l build/man/khw.1
 # make faults  the whole fault matrix, in labs of its own; prints it as a table
+# make documents  every command of the README and the docs, typed on a cluster of the lab (some 10 minutes)
+# make by-hand  the scripts of `khw export`, run in order on bare machines: 3 controllers, 3 workers (5 minutes)
 # make pictures  docs/images anew, from a real run in a lab of its own
 # make down  the cluster and the lab are gone
 # Only the lab needs root; everything else runs as you.
 KHW  := .venv/bin/khw
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: up test unit lab drills faults lint bench docs man pictures down prepare browser artifacts
+.PHONY: up test unit lab drills faults documents by-hand lint bench docs man pictures down prepare browser artifacts
 .DEFAULT_GOAL := up
 
 prepare:
@@ -48,7 +50,7 @@ browser:
 	@scripts/prepare.sh tests
 
 lab: prepare browser artifacts
-	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab -m "not drills and not faults"
+	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab -m "not drills and not faults and not documents and not by_hand"
 
 drills: prepare artifacts
 	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab/test_drills.py
@@ -56,6 +58,13 @@ drills: prepare artifacts
 faults: prepare artifacts
 	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest \
 		tests/lab/test_kills.py tests/lab/test_losing_a_controller.py tests/lab/test_faults.py
+
+documents: prepare artifacts
+	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab/test_documents.py
+
+by-hand: prepare artifacts
+	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" KHW_TEST_BY_HAND=3 .venv/bin/pytest \
+		tests/lab/test_by_hand.py tests/unit/inventory/test_by_hand.py
 
 bench: prepare artifacts
 	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/python -m benchmarks all

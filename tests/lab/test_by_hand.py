@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.by_hand, pytest.mark.timeout(1800)]
 
 MINE = f"{LAB}-hand"
+# Controllers, and as many workers: the order of things shows with one of each, waiting for each other only with three
 SIZE = int(os.environ.get("KHW_TEST_BY_HAND", "1"))
 NODES = tuple(f"{role}-{n}" for role in ("controller", "worker") for n in range(SIZE))
 WITHOUT_NODES = ("01-prerequisites.sh", "02-tools.sh", "03-compute.sh")
@@ -25,7 +26,7 @@ WITHOUT_NODES = ("01-prerequisites.sh", "02-tools.sh", "03-compute.sh")
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Iterator[Khw]:
-    """A cluster file for one controller and one worker in a lab of its own, and nothing else."""
+    """A cluster file for SIZE controllers and workers in a lab of its own, and nothing else."""
     it = Khw(tmp_path)
     it.ok("lab", "down", "--name", MINE)  # a killed run's leftover
     it.ok("lab", "up", "--name", MINE)

@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 BIN = Path(sys.executable).parent
+# They break and mend the cluster, or verify it again and again: minutes, so that they are for `make documents`
+LONG = {
+    "a-cluster.md",
+    "a-drill.md",
+    "add-a-worker.md",
+    "certificates.md",
+    "find-what-is-wrong.md",
+    "losing-a-controller.md",
+    "repair-a-host.md",
+    "the-chapters.md",
+    "upgrade.md",
+}
 PAGES = [page for page in pages() if any(block.steps for block in blocks(page))]
 LEFT_OUT = [
     block for page in PAGES for block in blocks(page) if block.steps and block.kind in {"not run", "ran before"}
@@ -94,7 +106,12 @@ def reader(cluster: Khw, tmp_path: Path) -> Reader:
     return Reader(cluster.folder, tmp_path, cluster.ok("artifacts", "where").strip())
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def _param(page: Path) -> object:
+    marks = [pytest.mark.documents] if page.name in LONG else []
+    return pytest.param(page, id=str(page.relative_to(ROOT)), marks=marks)
+
+
+@pytest.mark.parametrize("page", [_param(page) for page in PAGES])
 def test_a_page_can_be_followed(reader: Reader, page: Path) -> None:
     for block in blocks(page):
         if block not in LEFT_OUT:
