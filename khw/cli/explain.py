@@ -11,6 +11,7 @@ from khw.cli import completion
 from khw.errors import UsageError
 
 if TYPE_CHECKING:
+    from khw.engine.phases import Phase
     from khw.engine.stepping import Stepper
     from khw.explain.guide import Guide
 
@@ -114,7 +115,8 @@ def stepper(file: Path) -> Stepper:
     from khw.engine.stepping import Stepper
     from khw.explain.topics import about_phase
 
-    return Stepper(
-        describe=about_phase,
-        script=lambda phase: _guide(file, offline=False).shell(phase),
-    )
+    def script(phase: Phase, host: str) -> str:
+        guide = _guide(file, offline=False)
+        return guide.shell(phase, host if host in guide.hosts(phase) else "")
+
+    return Stepper(describe=about_phase, script=script)

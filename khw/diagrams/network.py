@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from khw.inventory.provider import FirewallRule
 
 ACROSS = 4  # machines in a row
+SHOWN = 3  # ranges of a firewall rule
 
 
 def picture(seen: Observed) -> Picture:
@@ -146,7 +147,13 @@ def _rule(rule: FirewallRule, network: str) -> str:
     name = rule.name.removeprefix(f"{network}-")
     way = "to" if rule.leaving else "from"
     to = f", only {rule.machines}s" if rule.machines else ""
-    return f"{name}: {'' if rule.action == 'allow' else rule.action + ' '}{rule.what} {way} {rule.others}{to}"
+    return f"{name}: {'' if rule.action == 'allow' else rule.action + ' '}{rule.what} {way} {_first(rule.others)}{to}"
+
+
+def _first(others: str) -> str:
+    """Return the first few of what a rule lists; the table beside the picture has all."""
+    rows = others.split(", ")
+    return others if len(rows) <= SHOWN else f"{', '.join(rows[: SHOWN - 1])} and {len(rows) - SHOWN + 1} more"
 
 
 def _described(seen: Observed) -> str:

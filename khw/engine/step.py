@@ -105,7 +105,9 @@ class Step:
         self._pass((*first, *self._phase.needs))
         if self._phase.once and self._claim() != self._host:
             return Outcome.ELSEWHERE
+        asked = self._floor.clock()
         self._floor.run.before(self._phase, self._host)
+        self._waited += self._floor.clock() - asked  # for an answer, with --step
         self._floor.emit(PhaseStarted(self._host, self._phase.name))
         with self._place():
             if self._host == OPERATOR:

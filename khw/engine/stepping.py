@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import sys
+import textwrap
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
@@ -29,10 +31,10 @@ QUESTION = "go on? [Y]es, [s]how the shell, [a]ll the rest without asking, [q]ui
 
 @dataclass
 class Stepper:
-    """Asks on a terminal; `describe` and `script` give the texts about a phase."""
+    """Asks on a terminal; `describe` and `script` give the texts about a phase, as it is on a host."""
 
     describe: Callable[[Phase, str], str]
-    script: Callable[[Phase], str]
+    script: Callable[[Phase, str], str]
     answers: TextIO = field(default_factory=lambda: sys.stdin)
     say: Callable[[str], None] = lambda text: print(text, end="", file=sys.stderr, flush=True)
     _allowed: set[str] = field(default_factory=set)
@@ -45,14 +47,14 @@ class Stepper:
             _raise_if_pressed()
         try:
             if not self._everything and phase.name not in self._allowed:
-                self.say(f"\n{self.describe(phase, host)}\n")
-                self._ask(phase)
+                self.say(f"\n{_wrapped(self.describe(phase, host))}\n")
+                self._ask(phase, host)
                 self._allowed.add(phase.name)
         finally:
             self._lock.release()
         _raise_if_pressed()
 
-    def _ask(self, phase: Phase) -> None:
+    def _ask(self, phase: Phase, host: str) -> None:
         while True:
             self.say(QUESTION)
             answer = self._line().strip().lower()
@@ -64,7 +66,7 @@ class Stepper:
             if answer in {"q", "quit", "n", "no"}:
                 _stop()
             if answer in {"s", "show"}:
-                self.say(f"\n{self.script(phase)}\n")
+                self.say(f"\n{self.script(phase, host)}\n")
 
     def _line(self) -> str:
         """Return what was typed; the end of the input is a no."""
@@ -73,6 +75,16 @@ class Stepper:
             if select.select([self.answers], [], [], POLL)[0]:
                 line = self.answers.readline()
                 return line or "q"
+
+
+def _wrapped(text: str) -> str:
+    """Return lines that end between words, at the terminal's width; what is indented stays so."""
+    width = shutil.get_terminal_size().columns - 1
+    lines = (
+        textwrap.wrap(line, width, subsequent_indent=line[: len(line) - len(line.lstrip())])
+        for line in text.split("\n")
+    )
+    return "\n".join(row for rows in lines for row in rows or [""])
 
 
 def _stop() -> None:

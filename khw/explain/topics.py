@@ -157,7 +157,7 @@ def about_phase(phase: Phase, host: str) -> str:
     entry = book.phase_entry(phase.name)
     head = f"chapter {phase.chapter}, {phase.name}: {phase.title} (first on {host})"
     texts = (entry.what, entry.why) if entry else ()
-    return "\n".join((head, *(f"  {line}" for text in texts for line in text.splitlines())))
+    return "\n".join((head, *(f"  {' '.join(text.split())}" for text in texts)))
 
 
 def _topic(kind: str, name: str, entry: Entry, here: str, by_hand: str) -> Topic:

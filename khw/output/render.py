@@ -108,7 +108,7 @@ def _phase_line(result: PhaseResult, *, check: bool) -> Text:
         line = Text("would change", style=_STYLES[result.outcome])
     if result.changed:
         line += Text(f" {result.changed} of {len(result.changes)}")
-    line += Text(f"  {result.ended - result.started:.1f} s", style="dim")
+    line += Text(f"  {result.ended - result.started - result.waited:.1f} s", style="dim")
     if result.error:
         line += Text(f"  {result.error.message.splitlines()[0]}")
     return line

@@ -126,5 +126,8 @@ def test_who_may_come_in_is_told_rule_by_rule_and_nothing_is_where_nothing_is_kn
         "allow-api: tcp 6443 from 192.0.2.0/24, only controllers",
         "theirs: deny all to 0.0.0.0/0",
     )
+    many = replace(observed().firewall[0], others="192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4")
+    (line,) = network.picture(replace(observed(), firewall=(many,))).box("firewall").lines
+    assert line.endswith("from 192.0.2.1, 192.0.2.2 and 2 more")
     bare = network.picture(replace(observed(), firewall=()))
     assert "firewall" not in {box.id for box in bare.boxes}

@@ -42,7 +42,7 @@ def terminal() -> Iterator[Terminal]:
     with os.fdopen(reading) as answers:
         stepper = Stepper(
             describe=lambda phase, host: f"about {phase.name} on {host}",
-            script=lambda phase: f"echo {phase.name}",
+            script=lambda phase, host: f"echo {phase.name} on {host}",
             answers=answers,
         )
         it = Terminal(writing, stepper)
@@ -121,3 +121,16 @@ def _cancelled(host: Any) -> bool:
     except Cancelled:
         return True
     return False
+
+
+def test_the_text_ends_its_lines_between_words_at_the_terminals_width(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    terminal.stepper.describe = lambda phase, host: f"{phase.name} on {host}\n  {'word ' * 30}"
+    terminal.type("y\n")
+    terminal.stepper(ETCD, "controller-0")
+    lines = terminal.said[0].strip().splitlines()
+    assert lines[0] == "etcd on controller-0"
+    assert all(line.startswith("  word") and line.endswith("word") and len(line) < 40 for line in lines[1:])
+    assert sum(line.count("word") for line in lines) == 30
