@@ -21,17 +21,20 @@ COMMANDS: Mapping[str, frozenset[str]] = {
         "auth application-default login": "",
         "compute addresses create": "region description",
         "compute addresses delete": "region",
+        "compute addresses update": "region update-labels",
         "compute backend-services add-backend": "region instance-group instance-group-zone balancing-mode",
         "compute backend-services create": (
             "load-balancing-scheme protocol health-checks health-checks-region region description"
         ),
         "compute backend-services delete": "region",
+        "compute disks delete": "zone",
         "compute firewall-rules create": "network allow source-ranges target-tags priority description",
         "compute firewall-rules delete": "",
         "compute forwarding-rules create": (
             "load-balancing-scheme ip-protocol address ports backend-service region description"
         ),
         "compute forwarding-rules delete": "region",
+        "compute forwarding-rules update": "region update-labels",
         "compute health-checks create https": (
             "port request-path check-interval timeout healthy-threshold unhealthy-threshold region description"
         ),

@@ -48,7 +48,7 @@ def run(tmp_path: Path) -> Run:
     return Run(
         spec=it.spec,
         workspace=Workspace.beside(tmp_path / "khw.yaml", "test"),
-        provider=cast("Any", SimpleNamespace(discover=lambda: it)),
+        provider=cast("Any", SimpleNamespace(discover=lambda: it, look_ahead=lambda _phases: None)),
         store=cast("Any", None),
         flag_check=refuse,
     )
@@ -93,5 +93,5 @@ def test_flags_are_looked_at_once_a_run(run: Run) -> None:
 def test_chapter_2_says_what_it_checked(run: Run) -> None:
     run.flag_check = lambda _run: [Change(resource="flags", action=Action.UNCHANGED)]
     run.check = True
-    run.store = cast("Any", SimpleNamespace(lock=SimpleNamespace(entries={}), digest=lambda _name: ""))
+    run.store = cast("Any", SimpleNamespace(lock=SimpleNamespace(entries={}), digest=lambda *_name: ""))
     assert [change.resource for change in operator.tools(run)] == ["tool:kubectl", "flags"]
