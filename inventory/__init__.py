@@ -15,6 +15,6 @@ def provider_for(spec: Spec, ssh_public_key: str) -> Provider:
         from khw.inventory.static import StaticProvider
 
         return StaticProvider(spec)
-    from khw.inventory.gcp import GcpProvider  # compute_v1 takes 2 s to import
+    from khw.inventory.gcp.provider import GcpProvider  # compute_v1 takes 2 s to import
 
     return GcpProvider(spec, ssh_public_key)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from khw.engine.report import Report
     from khw.history.runs import PastRun, Todo
     from khw.history.status import RunStatus
-    from khw.inventory.gcp_cost import Cost
+    from khw.inventory.gcp.cost import Cost
     from khw.inventory.provider import Provider
     from khw.ssh.connection import Agent
     from khw.ssh.early import EarlyLogins
@@ -265,7 +265,7 @@ class Session:
 
     def cost(self, report: Report) -> Cost | None:
         """Return what the cluster costs, if this plan or run makes machines in a cloud."""
-        from khw.inventory.gcp_cost import estimate
+        from khw.inventory.gcp.cost import estimate
 
         made = (change.resource for result in report.results for change in result.changes if change.changed)
         return estimate(self.spec) if any(name.startswith("instance:") for name in made) else None

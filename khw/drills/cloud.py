@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from khw.errors import DiffersError
-from khw.inventory import gcp_compute
-from khw.inventory.gcp_destroy import Found, remove
-from khw.inventory.gcp_kinds import BACKEND, FIREWALL, FORWARDING_RULE, HEALTH_CHECK, INSTANCE, ROUTE
-from khw.inventory.gcp_operations import begin, finish, last
+from khw.inventory.gcp import compute as gcp_compute
+from khw.inventory.gcp.destroy import Found, remove
+from khw.inventory.gcp.kinds import BACKEND, FIREWALL, FORWARDING_RULE, HEALTH_CHECK, INSTANCE, ROUTE
+from khw.inventory.gcp.operations import begin, finish, last
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from khw.inventory.gcp import GcpProvider
-    from khw.inventory.gcp_kinds import Kind
+    from khw.inventory.gcp.kinds import Kind
+    from khw.inventory.gcp.provider import GcpProvider
 
 BALANCER = (FORWARDING_RULE, BACKEND, HEALTH_CHECK)  # each is used by the one before it
 RENEWED = {kind.name: kind for kind in (FIREWALL, ROUTE)}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from khw.certs.authority import Pair
     from khw.certs.pki import Pki
     from khw.cluster.model import Cluster, Node
-    from khw.inventory.gcp import GcpProvider
+    from khw.inventory.gcp.provider import GcpProvider
     from khw.kubectl import Kubectl
     from khw.verify import Context
 
@@ -47,7 +47,7 @@ class Ground:
     @property
     def project(self) -> GcpProvider:
         """The cloud project; UsageError if there is none."""
-        from khw.inventory.gcp import GcpProvider
+        from khw.inventory.gcp.provider import GcpProvider
 
         if not isinstance(self.context.provider, GcpProvider):
             raise UsageError("this drill breaks something in a cloud project, and the cluster has none")

@@ -169,7 +169,7 @@ class Practice:
         return state
 
     def _make_project_whole(self) -> None:
-        from khw.inventory.gcp import GcpProvider
+        from khw.inventory.gcp.provider import GcpProvider
 
         if isinstance(self._session.provider, GcpProvider):
             from khw.drills import cloud

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from khw.drills.drill import Cause, Drill
-from khw.inventory.gcp_kinds import FIREWALL, FORWARDING_RULE, ROUTE
+from khw.inventory.gcp.kinds import FIREWALL, FORWARDING_RULE, ROUTE
 
 if TYPE_CHECKING:
     from khw.drills.drill import Values
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def _lose_route(ground: Ground, values: Values) -> None:
     from khw.drills import cloud
-    from khw.inventory.gcp_routes import route_name
+    from khw.inventory.gcp.routes import route_name
 
     cloud.delete(ground.project, ROUTE, route_name(values["pod_cidr"]))
 

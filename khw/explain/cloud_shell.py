@@ -1,7 +1,7 @@
 """
 The project's resources (chapters 3, 8 and 11) as commands: gcloud's on Google, curl against the API in the lab.
 
-Both are rendered from the rows that the provider itself makes (`khw.inventory.gcp_wanted.Wanted`). The lab has no
+Both are rendered from the rows that the provider itself makes (`khw.inventory.gcp.wanted.Wanted`). The lab has no
 gcloud; its API is Google's, so what curl posts there is what gcloud would.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from khw.explain.shell import heredoc, joined, quoted
 from khw.explain.symbols import SSH_KEY
-from khw.inventory.gcp_kinds import (
+from khw.inventory.gcp.kinds import (
     ADDRESS,
     BACKEND,
     FIREWALL,
@@ -24,14 +24,14 @@ from khw.inventory.gcp_kinds import (
     ROUTE,
     SUBNET,
 )
-from khw.inventory.gcp_operations import last
+from khw.inventory.gcp.operations import last
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from khw.cluster.model import Node
-    from khw.inventory.gcp_clients import Api, Message
-    from khw.inventory.gcp_wanted import Wanted
+    from khw.inventory.gcp.clients import Api, Message
+    from khw.inventory.gcp.wanted import Wanted
 
 PUBLIC_KEY = "$public_key"
 FUNCTIONS = """\

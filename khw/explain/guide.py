@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from khw.cluster.model import Cluster, Node
     from khw.converge.resources import Resource
     from khw.engine.phases import Phase
-    from khw.inventory.gcp_clients import Api
+    from khw.inventory.gcp.clients import Api
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def open_guide(session: Session, *, offline: bool, tell: Callable[[str], None]) 
 def _planned(session: Session) -> Cluster:
     """Return the cluster that the file asks for, with no word from the project."""
     from khw.flags.rendered import planned
-    from khw.inventory.gcp_zones import zones_of
+    from khw.inventory.gcp.zones import zones_of
 
     spec = session.spec
     if spec.gcp is None:
@@ -72,7 +72,7 @@ def _planned(session: Session) -> Cluster:
 
 def _let_in(cluster: Cluster, tell: Callable[[str], None]) -> Cluster:
     """Return the cluster with somebody's address for the operator's own, where that cannot be known."""
-    from khw.inventory.gcp_sources import source_ranges
+    from khw.inventory.gcp.sources import source_ranges
 
     spec = cluster.spec
     if spec.gcp is None:

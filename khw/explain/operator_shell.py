@@ -14,8 +14,10 @@ from khw.certs import encryption
 from khw.cluster.model import NOT_KNOWN_YET
 from khw.explain import cloud_shell, openssl, symbols
 from khw.explain.shell import heredoc, joined, quoted
-from khw.inventory import gcp_balancer, gcp_compute, gcp_routes
-from khw.inventory.gcp_zones import zones_of
+from khw.inventory.gcp import balancer as gcp_balancer
+from khw.inventory.gcp import compute as gcp_compute
+from khw.inventory.gcp import routes as gcp_routes
+from khw.inventory.gcp.zones import zones_of
 from khw.tasks.etcd import ETCDCTL
 from khw.tasks.kubeconfigs import remote_admin
 from khw.verify.bench import ECHO, PORT, manifest
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from khw.cluster.model import Node
     from khw.explain.guide import Guide
-    from khw.inventory.gcp_wanted import Wanted
+    from khw.inventory.gcp.wanted import Wanted
 
 TOOLS = ("curl", "openssl", "ssh", "ssh-keygen", "tar", "base64", "sha256sum", "python3")
 NAMESPACE = "khw-by-hand"

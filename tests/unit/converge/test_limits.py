@@ -12,7 +12,7 @@ from khw.cluster.model import Gcp, Spec, Timeouts
 from khw.converge.limits import limited
 from khw.converge.resources import Command, File, Image, Manifest, Package, Resource, Unit, Wait
 from khw.errors import StepError
-from khw.inventory.gcp_clients import REQUEST_TIMEOUT, Api
+from khw.inventory.gcp.clients import REQUEST_TIMEOUT, Api
 from khw.kubectl import Kubectl
 
 TIMEOUTS = Timeouts(command=7, install=9)
@@ -42,7 +42,7 @@ def test_a_file_needs_none() -> None:
 def test_no_limit_of_the_cluster_file_is_without_use() -> None:
     root = Path(khw.__file__).parent
     source = "\n".join(path.read_text() for path in root.glob("**/*.py")) + "\n".join(
-        path.read_text() for name in ("inventory", "tasks") for path in (root / name).glob("*.py")
+        path.read_text() for name in ("inventory", "tasks") for path in (root / name).rglob("*.py")
     )
     for name in Timeouts.model_fields:
         assert re.search(rf"timeouts\.{name}\b[^`:\"]", source), name

@@ -12,9 +12,9 @@ from google.cloud import compute_v1 as compute
 from khw.cluster.model import Gcp, Pool, Spec
 from khw.drills import cloud
 from khw.errors import DiffersError
-from khw.inventory.gcp import GcpProvider
-from khw.inventory.gcp_kinds import FIREWALL, FORWARDING_RULE, ROUTE
-from khw.inventory.gcp_wanted import mark
+from khw.inventory.gcp.kinds import FIREWALL, FORWARDING_RULE, ROUTE
+from khw.inventory.gcp.provider import GcpProvider
+from khw.inventory.gcp.wanted import mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

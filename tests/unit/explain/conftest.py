@@ -11,7 +11,7 @@ from fakes import cluster
 from khw.artifacts.store import Store
 from khw.cluster.model import Gcp, Network, Spec
 from khw.explain.guide import Guide
-from khw.inventory.gcp_clients import Api
+from khw.inventory.gcp.clients import Api
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ import pytest
 from documents import ROOT, pages
 
 from khw.explain import operator_shell
-from khw.inventory import gcp_kinds
-from khw.inventory.gcp_kinds import Kind
+from khw.inventory.gcp import kinds as gcp_kinds
+from khw.inventory.gcp.kinds import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +66,7 @@ def test_what_hints_texts_and_pages_tell_to_type_is_what_gcloud_takes() -> None:
 
 
 def test_what_is_in_the_way_can_be_removed_whatever_kind_it_is() -> None:
-    deletes = {" ".join(words).partition(" delete ")[0] for words in told()["inventory/gcp_wanted.py"]}
+    deletes = {" ".join(words).partition(" delete ")[0] for words in told()["inventory/gcp/wanted.py"]}
     assert len(KINDS) > 10
     assert deletes == {f"compute {kind.command}" for kind in KINDS}
 

@@ -16,7 +16,9 @@ from khw.engine.report import OPERATOR
 from khw.errors import UsageError
 from khw.explain import operator_shell
 from khw.explain.export import markdown
-from khw.inventory import gcp_balancer, gcp_compute, gcp_routes
+from khw.inventory.gcp import balancer as gcp_balancer
+from khw.inventory.gcp import compute as gcp_compute
+from khw.inventory.gcp import routes as gcp_routes
 
 if TYPE_CHECKING:
     from khw.explain.guide import Guide

@@ -13,8 +13,8 @@ import uvicorn
 from khw.cluster.model import Gcp, Pool, Spec, Timeouts
 from khw.errors import LabError
 from khw.inventory import provider_for
-from khw.inventory.gcp import GcpProvider
-from khw.inventory.gcp_clients import Api
+from khw.inventory.gcp.clients import Api
+from khw.inventory.gcp.provider import GcpProvider
 from khw.lab import daemon
 from khw.lab.backend import Health, MachineState
 

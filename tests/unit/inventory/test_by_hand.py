@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from conftest import Lab
 
-    from khw.inventory.gcp import GcpProvider
+    from khw.inventory.gcp.provider import GcpProvider
 
 GCLOUD = {
     "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "1",

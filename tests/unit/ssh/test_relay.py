@@ -320,23 +320,26 @@ def test_nobody_waits_for_a_node_that_cannot_give(vpc: Vpc) -> None:
 def test_the_next_one_carries_on_if_the_first_fails_midway(vpc: Vpc) -> None:
     """The first node's disk is full, as its agent tells it."""
     place = vpc.root / "a" / "bin"
-    under_way = threading.Event()
+    under_way, awaited = threading.Event(), threading.Event()
     send = cast("Any", vpc.agents["a"]._channel).send
 
-    def slow(data: bytes, timeout: float) -> None:
-        under_way.set()
-        time.sleep(0.05)
+    def held(data: bytes, timeout: float) -> None:
+        if vpc.relay._copies:
+            under_way.set()
+            awaited.wait(10)
         send(data, timeout)
 
-    cast("Any", vpc.agents["a"]._channel).send = slow
+    cast("Any", vpc.agents["a"]._channel).send = held
     blocked = Binary(path="/proc/khw/kubelet", artifact="kubelet")  # a place where nothing can be written
     with ThreadPoolExecutor() as pool:
         first = pool.submit(vpc.apply, "a", blocked)
         assert under_way.wait(10)
-        assert eventually(lambda: bool(vpc.relay._copies))
-        vpc.install("b", "c")
+        others = pool.submit(vpc.install, "b", "c")
+        assert eventually(lambda: {"b", "c"} <= set(vpc.relay._hosts))
+        awaited.set()
         with pytest.raises(StepError, match="kubelet"):
             first.result()
+        others.result()
     assert [vpc.content(host) for host in ("b", "c")] == [CONTENT] * 2
     assert vpc.relayed == SIZE
     assert not (place / "kubelet").exists()
