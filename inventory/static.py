@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 class StaticProvider:
     """
-    The machines that the cluster file lists, with the host keys that it lists.
+    The machines that the cluster file lists, with the host keys that it or the user's known_hosts lists.
 
-    The user's own load balancer answers at `static.api_address`, and the user's own router has the pod routes.
+    It makes nothing from outside: a balancer and routes that khw is to make are tasks on the nodes (chapters 8 and 11).
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -82,7 +82,7 @@ class StaticProvider:
         *,
         check: bool = False,
     ) -> Sequence[Change]:
-        """The load balancer is the user's own."""
+        """It is the user's own, or made on the controllers by a task."""
         return []
 
     def ensure_routes(
@@ -91,7 +91,7 @@ class StaticProvider:
         *,
         check: bool = False,
     ) -> Sequence[Change]:
-        """The routes are in the user's own router."""
+        """They are in the user's own router, or on the nodes by a task."""
         return []
 
     def routes(self) -> Sequence[Route]:
