@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 import socket
 import threading
@@ -330,9 +331,10 @@ def test_the_next_one_carries_on_if_the_first_fails_midway(vpc: Vpc) -> None:
         send(data, timeout)
 
     cast("Any", vpc.agents["a"]._channel).send = held
-    blocked = Binary(path="/proc/khw/kubelet", artifact="kubelet")  # a place where nothing can be written
+    pid = process_of(vpc.agents["a"]).pid
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (SIZE // 2, SIZE // 2))  # as a disk that is full halfway
     with ThreadPoolExecutor() as pool:
-        first = pool.submit(vpc.apply, "a", blocked)
+        first = pool.submit(vpc.install, "a")
         assert under_way.wait(10)
         others = pool.submit(vpc.install, "b", "c")
         assert eventually(lambda: {"b", "c"} <= set(vpc.relay._hosts))
