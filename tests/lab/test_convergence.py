@@ -65,7 +65,7 @@ def kept(khw: Khw, first_run: Any) -> Any:
 
 def test_after_the_first_run_nobody_may_start_a_cluster(cluster: Khw) -> None:
     assert not (workspace(cluster) / "etcd-bootstrap").exists()
-    said = cluster.on("controller-0", "systemctl cat etcd; test -e /run/khw/etcd.env || echo no note")
+    said = cluster.on("controller-0", "sudo systemctl cat etcd; test -e /run/khw/etcd.env || echo no note")
     assert "INITIAL_CLUSTER_STATE=existing" in said
     assert said.endswith("no note\n")
 
