@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -118,10 +119,12 @@ def test_a_second_run_at_once_is_refused_by_name(cluster: Khw) -> None:
     try:
         assert going.stderr is not None
         going.stderr.readline()  # its first line: it holds the lock
+        going.send_signal(signal.SIGSTOP)  # and keeps it: there may be nothing left to do
         done = cluster("run")
         assert done.returncode == 1
         assert f"process {going.pid}" in done.stderr
     finally:
+        going.send_signal(signal.SIGCONT)
         going.communicate(timeout=300)
     assert going.returncode == 0
 
