@@ -8,13 +8,14 @@
 # make faults  the whole fault matrix, in labs of its own; prints it as a table
 # make documents  every command of the README and the docs, typed on a cluster of the lab (some 10 minutes)
 # make by-hand  the scripts of `khw export`, run in order on bare machines: 3 controllers, 3 workers (5 minutes)
+# make sizes   every size of cluster, in the emulated project and on bare machines (8 minutes)
 # make pictures  docs/images anew, from a real run in a lab of its own
 # make down  the cluster and the lab are gone
 # Only the lab needs root; everything else runs as you.
 KHW  := .venv/bin/khw
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: up test unit lab drills faults documents by-hand lint bench docs man pictures down prepare browser artifacts
+.PHONY: up test unit lab sizes drills faults documents by-hand lint bench docs man pictures down prepare browser artifacts
 .DEFAULT_GOAL := up
 
 prepare:
@@ -50,7 +51,10 @@ browser:
 	@scripts/prepare.sh tests
 
 lab: prepare browser artifacts
-	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab -m "not drills and not faults and not documents and not by_hand"
+	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab -m "not drills and not faults and not documents and not by_hand and not sizes"
+
+sizes: prepare artifacts
+	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab/test_sizes.py
 
 drills: prepare artifacts
 	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab/test_drills.py

@@ -1,0 +1,82 @@
+"""Machines of one's own for the lab's tests: bare ones on a switch, a cluster file of theirs, khw in their network."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from commandline import KHW, Khw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SHARED = "10.240.0.100"  # nobody's own
+
+
+@dataclass(frozen=True)
+class Rack(Khw):
+    """khw as somebody types it who stands in the machines' network; it is not told that they are a lab."""
+
+    name: str
+
+    def __call__(self, *args: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        command = [KHW, "lab", "bare", "exec", "--name", self.name, "--", KHW, *args]
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=timeout, check=False)
+
+    def kubectl(self, *args: str) -> str:
+        kubeconfig = (self.folder / self.ok("kubeconfig").strip()).resolve()
+        command = [str(kubeconfig.parent / "bin" / "kubectl"), f"--kubeconfig={kubeconfig}", *args]
+        done = subprocess.run(
+            [KHW, "lab", "bare", "exec", "--name", self.name, "--", *command],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def switch(self, what: str, machine: str, *options: str) -> None:
+        """Switch a machine on or off."""
+        lab(what, "--name", self.name, *options, machine)
+
+
+def lab(what: str, *args: str) -> str:
+    """Run `khw lab bare`."""
+    done = subprocess.run([KHW, "lab", "bare", what, *args], capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@contextmanager
+def rack(name: str, folder: Path, controllers: int, workers: int, *, balancer: str = "own") -> Iterator[Rack]:
+    """Start machines, write their cluster file, and take them away again."""
+    subprocess.run([KHW, "lab", "down", "--name", name], check=True, timeout=120)  # a killed run's leftover
+    key = folder / "id"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True, timeout=30)
+    machines = [f"controller-{n}=10.240.0.{10 + n}" for n in range(controllers)]
+    machines += [f"worker-{n}=10.240.0.{20 + n}" for n in range(workers)]
+    try:
+        rows = json.loads(lab("up", "--name", name, "--key", f"{key}.pub", "-o", "json", *machines))
+        (folder / "khw.yaml").write_text(json.dumps(_cluster(rows, workers, balancer)))  # JSON is YAML
+        yield Rack(folder, name)
+    finally:
+        subprocess.run([KHW, "lab", "down", "--name", name], check=True, timeout=120)
+
+
+def _cluster(rows: list[dict[str, Any]], workers: int, balancer: str) -> dict[str, Any]:
+    nodes = [{**row, "role": row["name"].partition("-")[0]} for row in rows]
+    running = [node for node in nodes if node["role"] == "worker" or not workers]
+    for index, node in enumerate(running):
+        node["pod_cidr"] = f"10.200.{index}.0/24"
+    first = SHARED if balancer == "haproxy" else nodes[0]["address"]
+    return {
+        "name": "rack",
+        "provider": "static",
+        "ssh": {"user": "debian", "private_key": "id"},
+        "static": {"api_address": first, "balancer": balancer, "nodes": nodes},
+    }

@@ -1,0 +1,71 @@
+"""The same cluster in every size, from the emulated project and from machines of one's own (make sizes)."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from commandline import KHW, LAB, Khw
+from rack import SHARED, Rack, rack
+from ruamel.yaml import YAML
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.lab, pytest.mark.sizes, pytest.mark.timeout(900)]
+
+SIZES = [(1, 0), (1, 2), (3, 3), (5, 1)]
+
+
+def is_a_cluster(khw: Khw) -> None:
+    assert khw.json("run")["ok"]
+    khw.ok("verify", "--wait", "60")
+    assert khw.json("run")["changed"] == 0
+
+
+@pytest.mark.parametrize(("controllers", "workers"), SIZES)
+def test_in_a_project(tmp_path: Path, controllers: int, workers: int) -> None:
+    name = f"{LAB}-size"
+    subprocess.run([KHW, "lab", "up", "--name", name], check=True, timeout=600)
+    try:
+        khw = Khw(tmp_path)
+        khw.ok("init", "--lab", name)
+        yaml = YAML()
+        file = yaml.load((tmp_path / "khw.yaml").read_text())
+        file["controllers"]["count"], file["workers"]["count"] = controllers, workers
+        yaml.dump(file, tmp_path / "khw.yaml")
+        is_a_cluster(khw)
+        assert "left in the project: nothing" in khw.ok("destroy", "--yes")
+    finally:
+        subprocess.run([KHW, "lab", "down", "--name", name], check=True, timeout=120)
+
+
+@pytest.mark.parametrize(("controllers", "workers"), SIZES)
+def test_on_machines_of_ones_own(tmp_path: Path, controllers: int, workers: int) -> None:
+    balancer = "haproxy" if controllers > 1 else "own"
+    with rack(f"{LAB}-rack", tmp_path, controllers, workers, balancer=balancer) as khw:
+        is_a_cluster(khw)
+        if controllers == 3:
+            its_address_moves_and_its_routes_stay(khw)
+
+
+def answers(khw: Rack) -> bool:
+    try:
+        return khw.kubectl("get", "--raw", "/readyz", "--request-timeout=2s") == "ok"
+    except AssertionError:
+        return False
+
+
+def its_address_moves_and_its_routes_stay(khw: Rack) -> None:
+    """A controller loses its power, and a worker is switched off and on."""
+    holder = next(n for n in ("controller-0", "controller-1", "controller-2") if SHARED in khw.on(n, "ip", "address"))
+    khw.switch("stop", holder, "--pull")
+    deadline = time.monotonic() + 30
+    while not answers(khw):
+        assert time.monotonic() < deadline, "the API's address did not move"
+    khw.switch("start", holder)
+    khw.switch("stop", "worker-1")
+    khw.switch("start", "worker-1")
+    khw.ok("verify", "--wait", "120")
