@@ -79,7 +79,7 @@ def render(ground: Ground) -> Rendered:
 
 def _render_node(tree: Path, run: Run, node: Node) -> None:
     for phase in PHASES:
-        if phase.name in CHAPTERS and phase.task and node.role in phase.roles:
+        if phase.name in CHAPTERS and phase.task and phase.on(node):
             for resource in phase.task(node, run.cluster, run.pki):
                 write(tree, tree / phase.name / node.name, resource, run.store)
 

@@ -26,6 +26,10 @@ copy() {
 controller() {
     copy "$1" certificates kubeconfigs encryption etcd control-plane
     on "$1" sudo sh -e <<'END'
+PATH=$PATH:/usr/sbin:/sbin
+getent passwd etcd >/dev/null || useradd --system --user-group --home-dir /var/lib/etcd --shell /usr/sbin/nologin etcd
+mkdir -p -m 0700 /var/lib/etcd
+chown etcd:etcd /var/lib/etcd /etc/etcd/kubernetes-key.pem
 if [ ! -d /var/lib/etcd/member/wal ]; then # a member that has no data joins, unless it is told to found the cluster
     mkdir -p /run/khw
     echo ETCD_INITIAL_CLUSTER_STATE=new >/run/khw/etcd.env

@@ -19,6 +19,7 @@ TREE = Path(os.environ["BENCH_ROOT"]) / "tree"
 REFERENCES = json.loads((TREE / "images" / "references.json").read_text())
 BIN = "/usr/local/bin"
 ADMIN = f"{BIN}/kubectl --kubeconfig=/var/lib/kubernetes/admin.kubeconfig"
+ETCD_KEY = "/etc/etcd/kubernetes-key.pem"
 KUBELET = f"{BIN}/kubectl --kubeconfig=/var/lib/kubelet/kubeconfig"
 
 
@@ -63,6 +64,9 @@ def patiently(name: str, command: str) -> None:
 def controller() -> None:
     """Chapters 4 to 8."""
     files_done = [*chapter("certificates"), *chapter("kubeconfigs"), *chapter("encryption"), *chapter("etcd")]
+    server.user(name="etcd's user", user="etcd", system=True, home="/var/lib/etcd", ensure_home=False, _sudo=True)
+    for path, operation, mode in (("/var/lib/etcd", files.directory, 700), (ETCD_KEY, files.file, 600)):
+        operation(name=f"etcd: {path}", path=path, user="etcd", group="etcd", mode=mode, _sudo=True)
     server.shell(
         name="a member without data founds the cluster",
         commands=[
