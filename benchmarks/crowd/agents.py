@@ -72,7 +72,8 @@ def _root(root: Path, shell: Path) -> Path:
     if not root.exists():
         for name in (*EMPTY, "bin", "dev", "etc"):
             (root / name).mkdir(parents=True)
-        (root / "bin" / "sh").hardlink_to(shell)
+        for name in ("sh", "id"):
+            (root / "bin" / name).hardlink_to(shell)
         os.mknod(root / "dev" / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
         for name, text in ACCOUNTS.items():
             (root / "etc" / name).write_text(text)
