@@ -51,7 +51,7 @@ browser:
 	@scripts/prepare.sh tests
 
 lab: prepare browser artifacts
-	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab -m "not drills and not faults and not documents and not by_hand and not sizes"
+	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab -m "not apart"
 
 sizes: prepare artifacts
 	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab/test_sizes.py

@@ -31,6 +31,7 @@ from khw.files import write_atomically
 from khw.inventory import provider_for
 from khw.inventory.keys import login_key, login_public_key
 from khw.inventory.logins import netmiko_options, node_options
+from khw.ssh.known_hosts import called
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -116,6 +117,6 @@ def known_hosts(nodes: Iterable[Node]) -> str:
     """Return the host keys in OpenSSH's form, by the address that SSH connects to."""
     rows = ["# Written by khw: the host keys that the provider published. A change here is lost at the next run."]
     for node in nodes:
-        name = node.ssh_host if node.ssh_port == 22 else f"[{node.ssh_host}]:{node.ssh_port}"
+        name = called(node.ssh_host, node.ssh_port)
         rows += [f"{name} {key}" for key in node.host_keys if node.ssh_host]
     return "\n".join(rows) + "\n"

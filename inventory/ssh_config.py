@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from khw.errors import UsageError
+from khw.ssh.known_hosts import SSH_PORT, called
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from khw.cluster.model import Ssh, StaticNode
 
-SSH_PORT = 22
 KNOWN_HOSTS = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
 
 
@@ -53,7 +53,7 @@ def known_keys(login: Login, files: tuple[str, ...] = KNOWN_HOSTS) -> tuple[str,
     """Return the host keys that the user's own ssh knows of this machine; none if it never was there."""
     import paramiko
 
-    name = login.host if login.port == SSH_PORT else f"[{login.host}]:{login.port}"
+    name = called(login.host, login.port)
     found: dict[str, None] = {}
     for file in (Path(text).expanduser() for text in files):
         if not file.is_file():

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from khw.cluster.model import Cluster, Node
 from khw.errors import UsageError
-from khw.inventory.ssh_config import SSH_PORT, known_keys, login_to
+from khw.inventory.ssh_config import known_keys, login_to
+from khw.ssh.known_hosts import SSH_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -152,13 +152,14 @@ class Session:
         from khw.verify.kept import keep
         from khw.verify.profiles import PROFILES
 
-        checks = PROFILES[profile].select(names)
+        chosen = PROFILES[profile]
+        checks = chosen.select(names)
         deadline = time.monotonic() + wait
         while True:
             with _ended_at_once(), self.connected() as context:
-                verdict = verify(context, checks, diagnosed=PROFILES[profile].diagnosed)
+                verdict = verify(context, checks, diagnosed=chosen.diagnosed)
             if not names:
-                keep(self.workspace.benchmarked if profile == "cis" else self.workspace.verified, verdict)
+                keep(chosen.kept(self.workspace), verdict)
             if verdict.ok or time.monotonic() >= deadline:
                 return verdict
 
@@ -243,13 +244,15 @@ class Session:
         ]
 
     def destroy(self) -> tuple[list[Change], list[str]]:
-        """Chapter 14; return what was removed (with `check`: would be) and what is left."""
+        """Chapter 14; return what was removed (with `check`: would be) and what is left (would stay)."""
         from khw.engine.operator import give_up
         from khw.history.journal import Journal, new_run_id
 
         if self.check:
             require_free(self.workspace.lock)
-            return list(self.provider.destroy(check=True)), list(self.provider.leftovers())
+            going = list(self.provider.destroy(check=True))
+            names = {change.resource for change in going}
+            return going, [row for row in self.provider.leftovers() if row not in names]
         self.workspace.prepare()
         with hold(self.workspace.lock, "destroy"):
             journal = Journal(self.workspace.runs, new_run_id(self.workspace.runs), "destroy")

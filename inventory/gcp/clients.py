@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # The library's messages are made at run time, and ours have its names: no types that a checker can see.
 Message = Any
 
-# What khw does, and to ask which rights it has (rights); an account with more rights is held to these.
+# What khw does, and to ask which rights it has (rights.py); an account with more rights is held to these.
 SCOPES = (
     "https://www.googleapis.com/auth/compute",
     "https://www.googleapis.com/auth/cloud-platform.read-only",
@@ -98,12 +98,7 @@ class Api:
 
     def link(self, kind: Kind, name: str, zone: str = "") -> str:
         """Return the partial link to a resource of this project."""
-        scope = {
-            "global": "global",
-            "region": f"regions/{self.gcp.region}",
-            "zone": f"zones/{zone or self.gcp.zone}",
-        }[kind.scope]
-        return f"projects/{self.gcp.project}/{scope}/{kind.collection}/{name}"
+        return f"{kind.path.format(**self.place(kind, zone))}/{name}"
 
     def get(self, kind: Kind, name: str, zone: str = "") -> Message | None:
         """Return the resource, or None if there is none of this name."""

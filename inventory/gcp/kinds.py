@@ -27,6 +27,12 @@ class Kind:
         plural = self.client.removeprefix("Region").removesuffix("Client")
         return plural[0].lower() + plural[1:]
 
+    @property
+    def path(self) -> str:
+        """Where they are below the API's version; project, region and zone are to be filled in."""
+        scope = {"global": "global", "region": "regions/{region}", "zone": "zones/{zone}"}[self.scope]
+        return f"projects/{{project}}/{scope}/{self.collection}"
+
 
 NETWORK = Kind("network", "NetworksClient", "network", "global", "networks")
 SUBNET = Kind("subnet", "SubnetworksClient", "subnetwork", "region", "networks subnets")

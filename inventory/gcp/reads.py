@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import requests
 import requests.adapters
 
-from khw.inventory.gcp.kinds import KINDS, Kind
+from khw.inventory.gcp.kinds import KINDS
 from khw.inventory.gcp.library import refusals
 from khw.inventory.gcp.messages import Message, json_name
 
@@ -36,11 +36,6 @@ class Question(NamedTuple):
     query: tuple[tuple[str, str], ...] = ()
 
 
-def _places(kind: Kind) -> str:
-    scope = {"global": "global", "region": "regions/{region}", "zone": "zones/{zone}"}[kind.scope]
-    return f"projects/{{project}}/{scope}/{kind.collection}"
-
-
 _TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("RegionsClient", "get"): ("GET", "projects/{project}/regions/{region}"),
     ("ZonesClient", "get"): ("GET", "projects/{project}/zones/{zone}"),
@@ -58,8 +53,8 @@ _TABLE: dict[tuple[str, str], tuple[str, str]] = {
         "POST",
         "projects/{project}/zones/{zone}/instanceGroups/{instance_group}/listInstances",
     ),
-    **{(kind.client, "get"): ("GET", f"{_places(kind)}/{{{kind.field}}}") for kind in KINDS},
-    **{(kind.client, "list"): ("GET", _places(kind)) for kind in KINDS},
+    **{(kind.client, "get"): ("GET", f"{kind.path}/{{{kind.field}}}") for kind in KINDS},
+    **{(kind.client, "list"): ("GET", kind.path) for kind in KINDS},
 }
 
 # Readings that come in pages, and how what a page holds is given, as the library's pagers give it.

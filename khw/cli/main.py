@@ -374,8 +374,7 @@ def destroy(file: Path, check: bool, yes: bool) -> None:
     action = "would be removed" if check else None
     render.table(("resource", "where", "action"), ((c.resource, c.before, action or c.action) for c in changes))
     if check:
-        going = {change.resource for change in changes}
-        click.echo("would stay: " + (", ".join(row for row in left if row not in going) or "nothing"))
+        click.echo("would stay: " + (", ".join(left) or "nothing"))
     else:
         click.echo("left in the project: " + (", ".join(left) or "nothing"))
         sys.exit(1 if left else 0)

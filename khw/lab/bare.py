@@ -148,10 +148,11 @@ def _ensure_switch(lab: Layout, bare: Bare) -> None:
 
 def _ensure_machine(lab: Layout, bare: Bare, reference: str, ssh_keys: Sequence[str]) -> None:
     machine = Machine(lab, bare.name)
-    machine.set_metadata({"ssh-keys": "\n".join(ssh_keys)})
-    if not machine.exists:
+    known = machine.exists
+    if not known:
         machine.delete()  # what an interrupted attempt may have left
-        machine.set_metadata({"ssh-keys": "\n".join(ssh_keys)})
+    machine.set_metadata({"ssh-keys": "\n".join(ssh_keys)})
+    if not known:
         plug = Plug(
             machine=bare.name,
             internal_ip=str(bare.address.ip),

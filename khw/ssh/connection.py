@@ -19,6 +19,7 @@ from khw import interrupt
 from khw.errors import HostKeyError, KhwError, UnreachableError
 from khw.ssh import libraries
 from khw.ssh.client import Agent, Completed, FileState, Payload, RemoteCommand
+from khw.ssh.known_hosts import called
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +41,6 @@ SLOW_CIPHERS = ("aes128-ctr", "aes192-ctr", "aes256-ctr", "aes128-cbc", "aes192-
 FAST = {"ciphers": list(SLOW_CIPHERS)}
 DEAD_AFTER = 15_000  # milliseconds until the kernel gives up on data that is not acknowledged
 PACKET = 32 << 10
-SSH_PORT = 22
 LAST_WORDS = 2.0  # seconds for the exit status of a process that has closed its output
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # or its tracebacks land on our stderr
@@ -162,7 +162,7 @@ def _known_hosts(hostname: str, port: int, keys: Sequence[str] | None) -> Iterat
     if keys is None:
         yield {}
         return
-    name = hostname if port == SSH_PORT else f"[{hostname}]:{port}"
+    name = called(hostname, port)
     descriptor = os.memfd_create("known_hosts")
     try:
         os.write(descriptor, "".join(f"{name} {key}\n" for key in keys).encode())

@@ -38,9 +38,13 @@ class Khw:
 
     folder: Path
 
+    def line(self, *command: str) -> list[str]:
+        """Return how a command is typed where the user stands."""
+        return list(command)
+
     def __call__(self, *args: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [KHW, *args], cwd=self.folder, capture_output=True, text=True, timeout=timeout, check=False
+            self.line(KHW, *args), cwd=self.folder, capture_output=True, text=True, timeout=timeout, check=False
         )
 
     def ok(self, *args: str) -> str:
@@ -55,9 +59,9 @@ class Khw:
         return self.ok("ssh", node, *command)
 
     def kubectl(self, *args: str) -> str:
-        kubeconfig = Path(self.ok("kubeconfig").strip())
+        kubeconfig = (self.folder / self.ok("kubeconfig").strip()).resolve()
         done = subprocess.run(
-            [str(kubeconfig.parent / "bin" / "kubectl"), *args],
+            self.line(str(kubeconfig.parent / "bin" / "kubectl"), *args),
             env={**os.environ, "KUBECONFIG": str(kubeconfig)},
             capture_output=True,
             text=True,

@@ -23,22 +23,8 @@ class Rack(Khw):
 
     name: str
 
-    def __call__(self, *args: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-        command = [KHW, "lab", "bare", "exec", "--name", self.name, "--", KHW, *args]
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=timeout, check=False)
-
-    def kubectl(self, *args: str) -> str:
-        kubeconfig = (self.folder / self.ok("kubeconfig").strip()).resolve()
-        command = [str(kubeconfig.parent / "bin" / "kubectl"), f"--kubeconfig={kubeconfig}", *args]
-        done = subprocess.run(
-            [KHW, "lab", "bare", "exec", "--name", self.name, "--", *command],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+    def line(self, *command: str) -> list[str]:
+        return [KHW, "lab", "bare", "exec", "--name", self.name, "--", *command]
 
     def switch(self, what: str, machine: str, *options: str) -> None:
         """Switch a machine on or off."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.lab, pytest.mark.by_hand, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.lab, pytest.mark.apart, pytest.mark.timeout(1800)]
 
 MINE = f"{LAB}-hand"
 # Controllers, and as many workers: the order of things shows with one of each, waiting for each other only with three

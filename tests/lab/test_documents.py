@@ -107,7 +107,7 @@ def reader(cluster: Khw, tmp_path: Path) -> Reader:
 
 
 def _param(page: Path) -> object:
-    marks = [pytest.mark.documents] if page.name in LONG else []
+    marks = [pytest.mark.apart] if page.name in LONG else []
     return pytest.param(page, id=str(page.relative_to(ROOT)), marks=marks)
 
 

@@ -89,7 +89,7 @@ def broken_again(khw: Khw, row: Drill) -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [pytest.param(r, id=r.name, marks=() if r.name in IN_CI else pytest.mark.drills) for r in DRILLS]
+    "row", [pytest.param(r, id=r.name, marks=() if r.name in IN_CI else pytest.mark.apart) for r in DRILLS]
 )
 def test_a_drill_is_seen_repaired_and_restored(cluster: Khw, row: Drill, drills: list[tuple[str, ...]]) -> None:
     clock = [time.monotonic()]
@@ -127,7 +127,7 @@ def test_a_drill_is_seen_repaired_and_restored(cluster: Khw, row: Drill, drills:
     assert not (workspace(cluster) / "drill.json").exists()
 
 
-@pytest.mark.drills
+@pytest.mark.apart
 def test_a_start_that_is_killed_half_way_is_put_right(cluster: Khw) -> None:
     """As soon as it is noted that something breaks, its process dies: all three certificates, or one, or none."""
     starting = subprocess.Popen([KHW, "drill", "start", "service-cidr"], cwd=cluster.folder, stdout=subprocess.DEVNULL)
@@ -144,7 +144,7 @@ def test_a_start_that_is_killed_half_way_is_put_right(cluster: Khw) -> None:
     cluster.ok("drill", "stop")
 
 
-@pytest.mark.drills
+@pytest.mark.apart
 def test_what_a_learner_made_worse_is_put_right(cluster: Khw) -> None:
     """The only copy of etcd's data is wiped too: what was there when the drill began is there at its end."""
     cluster.kubectl("create", "configmap", "kept", "--from-literal=since=before")

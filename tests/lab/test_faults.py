@@ -74,7 +74,7 @@ def struck_after(khw: Khw, fault: Fault) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("name", "moment"),
     [
-        pytest.param(name, moment, marks=[] if (name, moment) in IN_MAKE_TEST else pytest.mark.faults)
+        pytest.param(name, moment, marks=[] if (name, moment) in IN_MAKE_TEST else pytest.mark.apart)
         for name in FAULTS
         for moment in MOMENTS
     ],
@@ -102,7 +102,7 @@ def test_a_fault_heals_or_is_named(cluster: Khw, name: str, moment: str, matrix:
     matrix.append((name, moment, ending, f"{time.monotonic() - began:.0f} s"))
 
 
-@pytest.mark.faults
+@pytest.mark.apart
 def test_a_worker_and_a_controller_that_reboot_come_back_by_themselves(
     cluster: Khw, matrix: list[tuple[str, ...]]
 ) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.lab, pytest.mark.faults, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.lab, pytest.mark.apart, pytest.mark.timeout(3600)]
 
 POINTS = 50
 COUNTED = {"created", "updated", "restarted", "started", "ran", "removed"}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from commandline import Khw
 
-pytestmark = [pytest.mark.lab, pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.apart, pytest.mark.timeout(600)]
 
 AGAIN = 5.0  # seconds within which the API has to answer again
 PATIENCE = 1.0  # seconds that a client waits for one answer before it asks again

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.lab, pytest.mark.sizes, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.apart, pytest.mark.timeout(900)]
 
 SIZES = [(1, 0), (1, 2), (3, 3), (5, 1)]
 

@@ -22,6 +22,8 @@ from ..conftest import KEY
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from khw.inventory.gcp.provider import GcpProvider
+
     from ..conftest import Lab
 
 NAME = "kubernetes-the-hard-way"
@@ -99,7 +101,7 @@ def test_a_login_that_fails_is_tried_once_and_told_to_everyone_who_asks() -> Non
 # The provider's
 
 
-def everything(lab: Lab, *, ahead: bool) -> None:
+def everything(lab: Lab, *, ahead: bool) -> GcpProvider:
     provider = lab.provider()
     if ahead:
         provider.look_ahead(ALL)
@@ -108,6 +110,7 @@ def everything(lab: Lab, *, ahead: bool) -> None:
     cluster = provider.discover()
     provider.ensure_load_balancer(cluster)
     provider.ensure_routes(cluster)
+    return provider
 
 
 def test_a_run_that_changes_nothing_asks_for_nothing_that_was_not_expected(
@@ -129,13 +132,7 @@ def test_a_run_that_changes_nothing_asks_for_nothing_that_was_not_expected(
 
 def test_what_is_expected_is_asked_and_no_more(lab: Lab) -> None:
     everything(lab, ahead=False)
-    provider = lab.provider()
-    provider.look_ahead(ALL)
-    provider.preflight()
-    provider.ensure_compute()
-    cluster = provider.discover()
-    provider.ensure_load_balancer(cluster)
-    provider.ensure_routes(cluster)
+    provider = everything(lab, ahead=True)
     assert provider.api._ahead._begun == {}
 
 
