@@ -160,18 +160,26 @@ def test_what_changes_in_the_cluster_file_is_rolled_out_as_planned_there_and_bac
         *((node, "workers", "file:/var/lib/kube-proxy/kube-proxy-config.yaml", "updated") for node in workers),
         *((node, "workers", "unit:kube-proxy.service", "restarted") for node in workers),
     }
+    # what the other provider has written stays readable, on every API server, there and back
+    cluster.kubectl("create", "secret", "generic", "before", "--from-literal=written=before")
     try:
         file.write_text(f"{original}\nencryption: {{provider: secretbox}}\nproxy: {{mode: nftables}}\n")
         plan, _ = planned_then_run(cluster)
         assert certain(plan) == expected
         lines = diff_of(plan, "controller-2", "file:/var/lib/kubernetes/encryption-config.yaml").splitlines()
         assert [line.strip() for line in lines if line.endswith(("aescbc:", "secretbox:"))] == [
-            "-      - aescbc:",
             "+      - secretbox:",
+            "- aescbc:",
+            "-      - secretbox:",
         ]
         assert any(line.strip() == "secret: (masked)" for line in lines)
+        cluster.kubectl("create", "secret", "generic", "between", "--from-literal=written=between")
     finally:
         file.write_text(original)
     plan, _ = planned_then_run(cluster)
     assert certain(plan) == expected
-    cluster.ok("verify", "--wait", "120")
+    cluster.ok("verify", "--wait", "120")  # has each API server read every Secret
+    for name in ("before", "between"):
+        written = cluster.kubectl("get", "secret", name, "--output=jsonpath={.data.written}")
+        assert base64.b64decode(written).decode() == name
+    cluster.kubectl("delete", "secret", "before", "between")

@@ -29,13 +29,16 @@ def test_a_kubeconfig_embeds_everything_in_one_default_context() -> None:
 
 
 @pytest.mark.parametrize("provider", ["aescbc", "secretbox"])
-def test_the_encryption_configuration_encrypts_first_and_still_reads_what_is_plain(provider: str) -> None:
+def test_the_encryption_configuration_writes_with_its_provider_and_reads_all_others(provider: str) -> None:
     secret = encryption.render(provider, {"key1": Secret(b"k" * 32)})  # type: ignore[arg-type]  # a str from the decorator
     config = YAML(typ="safe").load(secret.reveal())
     assert config["apiVersion"] == "apiserver.config.k8s.io/v1"
     (resource,) = config["resources"]
     assert resource["resources"] == ["secrets"]
-    first, last = resource["providers"]
-    assert b64decode(first[provider]["keys"][0]["secret"]) == b"k" * 32
-    assert first[provider]["keys"][0]["name"] == "key1"
+    *encrypting, last = resource["providers"]
+    assert next(iter(encrypting[0])) == provider
+    keys = {name: content["keys"] for each in encrypting for name, content in each.items()}
+    assert set(keys) == {"aescbc", "secretbox"}, "or what one API server writes, the others could not read"
+    for ((name, secret),) in ([(key["name"], key["secret"]) for key in of_one] for of_one in keys.values()):
+        assert (name, b64decode(secret)) == ("key1", b"k" * 32)
     assert last == {"identity": {}}
