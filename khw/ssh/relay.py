@@ -9,6 +9,7 @@ who has it is asked, and in the end we are. docs/decisions/0022-relay.md.
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
@@ -50,7 +51,6 @@ class _Host:
 
     key: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
     address: str = ""
-    distance: float = 0.0  # seconds of round trip
     port: int = 0
     gives: bool = True  # as far as is known
     missed: set[str] = field(default_factory=set)
@@ -63,17 +63,23 @@ class Relay:
         self._policy = policy
         self._tell = tell
         self._said = False
+        self._nearest = math.inf  # seconds of round trip to the nearest of all nodes that were asked for so far
         self._hosts: dict[str, _Host] = {}
         self._copies: dict[str, _Copies] = {}
         self._changed = threading.Condition()
 
     def station(self, host: str, address: str, distance: float) -> Station | None:
-        """Return the node's place, if artifacts are to be passed on; it is `distance` seconds of round trip away."""
-        if self._policy == "never" or (self._policy == "auto" and distance < FAR):
-            return None
+        """
+        Return the node's place, if artifacts are to be passed on; it is `distance` seconds of round trip away.
+
+        They are, or are not, for all nodes alike: a node that was only slow to answer is not far where others are near.
+        """
         with self._changed:
+            self._nearest = min(self._nearest, distance)
+            if self._policy == "never" or (self._policy == "auto" and self._nearest < FAR):
+                return None
             mine = self._hosts.setdefault(host, _Host())
-            mine.address, mine.distance = address, distance
+            mine.address = address
         return Station(self, host, {"address": address, "key": mine.key})
 
     def begin(self, host: str) -> None:
@@ -81,7 +87,7 @@ class Relay:
         with self._changed:
             first, self._said = not self._said, True
         if first:
-            away = f"{self._hosts[host].distance * 1000:.0f} ms away"
+            away = f"{self._nearest * 1000:.0f} ms away at the nearest"
             why = away if self._policy == "auto" else "as artifacts.relay says"
             self._tell(host, f"{why}: each artifact is sent once, and passed on from node to node")
 
