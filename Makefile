@@ -8,7 +8,7 @@
 # make faults  the whole fault matrix, in labs of its own; prints it as a table
 # make documents  every command of the README and the docs, typed on a cluster of the lab (some 10 minutes)
 # make by-hand  the scripts of `khw export`, run in order on bare machines: 3 controllers, 3 workers (5 minutes)
-# make sizes   every size of cluster, in the emulated project and on bare machines (8 minutes)
+# make sizes   every size of cluster, and mixed ones, in the emulated project and on bare machines (10 minutes)
 # make pictures  docs/images anew, from a real run in a lab of its own
 # make down  the cluster and the lab are gone
 # Only the lab needs root; everything else runs as you.
@@ -54,7 +54,8 @@ lab: prepare browser artifacts
 	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab -m "not apart"
 
 sizes: prepare artifacts
-	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab/test_sizes.py
+	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest \
+		tests/lab/test_sizes.py tests/lab/test_places.py
 
 drills: prepare artifacts
 	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab/test_drills.py

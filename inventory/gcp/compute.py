@@ -198,7 +198,7 @@ def instance(spec: Spec, api: Api, machine: Planned, zone: str, ssh_public_key: 
                 "auto_delete": True,
                 "initialize_params": {
                     "disk_size_gb": pool.disk_gb,
-                    "source_image": pool.image,
+                    "source_image": machine.image,
                     "labels": {CLUSTER_LABEL: spec.name},
                 },
             }

@@ -146,7 +146,7 @@ def expected(api: Api, spec: Spec) -> Iterator[tuple[str, str, Mapping[str, str]
         yield "ZonesClient", "get", _zone_request(api, zone)
         for kind in {pool.machine_type for pool in pools}:
             yield "MachineTypesClient", "get", {**_zone_request(api, zone), "machine_type": kind}
-    for image in {pool.image for pool in pools}:
+    for image in {machine.image for machine in spec.planned}:
         yield "ImagesClient", *_image_reading(api, image)
     yield api.labelled_reading(CLUSTER_LABEL, spec.name)
 
@@ -173,7 +173,7 @@ def _pool_checks(api: Api, spec: Spec) -> Iterator[_Part]:
         for zone in api.gcp.places:
             name = f"machine type {kind}" + (f" in {zone}" if several else "")
             yield name, f"zone {zone} has {kind}", partial(_machine_type, api, kind, zone)
-    for image in sorted({pool.image for pool in pools}):
+    for image in sorted({machine.image for machine in spec.planned}):
         yield f"image {image.rpartition('/')[2]}", f"{image} is there", partial(_image, api, image)
 
 

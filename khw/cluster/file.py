@@ -119,7 +119,7 @@ def _with_pool_defaults(plain: dict[str, Any]) -> dict[str, Any]:
         if pool is None:
             del plain[key]
         elif isinstance(pool, dict):
-            listed = [pool[name] for name in ("names", "addresses") if isinstance(pool.get(name), list)]
+            listed = [pool[name] for name in ("names", "addresses", "images") if isinstance(pool.get(name), list)]
             if listed and "count" not in pool:
                 pool["count"] = max(len(rows) for rows in listed)
             default = Spec.model_fields[key].default

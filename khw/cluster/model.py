@@ -93,6 +93,9 @@ class Pool(_Part):
         "projects/debian-cloud/global/images/family/debian-12",
         description="The image, or the family whose newest image is taken.",
     )
+    images: tuple[str, ...] = Field(
+        (), description="The images, machine by machine, if they are not all `image`: Debian 12 beside 13."
+    )
 
 
 class Gcp(_Part):
@@ -311,6 +314,7 @@ class Planned:
     address: IPv4Address
     pod_cidr: IPv4Network | None
     also: frozenset[Role] | None = None
+    image: str = ""  # what a cloud makes it from
 
     @property
     def roles(self) -> frozenset[Role]:
@@ -323,7 +327,8 @@ def _planned(pool: Pool, role: Role, network: Network | None) -> Iterable[Planne
     for index in range(pool.count):
         name = pool.names[index] if index < len(pool.names) else f"{pool.name}-{index}"
         address = pool.addresses[index] if index < len(pool.addresses) else pool.first_address + index
-        yield Planned(name, role, address, next(ranges) if ranges else None)
+        image = pool.images[index] if index < len(pool.images) else pool.image
+        yield Planned(name, role, address, next(ranges) if ranges else None, image=image)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,7 +109,7 @@ def _ranges(spec: Spec) -> Iterator[Finding]:
 
 def _counts(spec: Spec) -> Iterator[Finding]:
     for key, pool in (("controllers", spec.controllers), ("workers", spec.workers)):
-        for listed in ("names", "addresses"):
+        for listed in ("names", "addresses", "images"):
             rows = getattr(pool, listed)
             if len(rows) > pool.count:
                 yield (

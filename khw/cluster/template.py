@@ -46,10 +46,11 @@ controllers:
   # machine_type: e2-standard-2
   # disk_gb: 200
   # image: projects/debian-cloud/global/images/family/debian-12
+  # images: [projects/debian-cloud/global/images/family/debian-12]   # machine by machine, if not all are `image`
 workers:
   count: 3
   first_address: 10.240.0.20
-  # name, names, addresses, machine_type, disk_gb, image: as for controllers
+  # name, names, addresses, machine_type, disk_gb, image, images: as for controllers
 
 # Chapter 6: secrets at rest: aescbc (as in the guide) or secretbox.
 # encryption:

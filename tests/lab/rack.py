@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from commandline import KHW, Khw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 SHARED = "10.240.0.100"  # nobody's own
@@ -39,15 +40,28 @@ def lab(what: str, *args: str) -> str:
 
 
 @contextmanager
-def rack(name: str, folder: Path, controllers: int, workers: int, *, balancer: str = "own") -> Iterator[Rack]:
-    """Start machines, write their cluster file, and take them away again."""
+def rack(  # noqa: PLR0913 - what a test says of its machines
+    name: str,
+    folder: Path,
+    controllers: int,
+    workers: int,
+    *,
+    balancer: str = "own",
+    images: Mapping[str, str] | None = None,
+) -> Iterator[Rack]:
+    """Start machines, write their cluster file, and take them away again; `images` are those that are not Debian 12."""
     subprocess.run([KHW, "lab", "down", "--name", name], check=True, timeout=120)  # a killed run's leftover
     key = folder / "id"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True, timeout=30)
-    machines = [f"controller-{n}=10.240.0.{10 + n}" for n in range(controllers)]
-    machines += [f"worker-{n}=10.240.0.{20 + n}" for n in range(workers)]
+    machines = {f"controller-{n}": f"10.240.0.{10 + n}" for n in range(controllers)}
+    machines |= {f"worker-{n}": f"10.240.0.{20 + n}" for n in range(workers)}
+    alike: dict[str, list[str]] = defaultdict(list)
+    for machine, address in machines.items():
+        alike[(images or {}).get(machine, "debian-12")].append(f"{machine}={address}")
     try:
-        rows = json.loads(lab("up", "--name", name, "--key", f"{key}.pub", "-o", "json", *machines))
+        options = ("--name", name, "--key", f"{key}.pub", "-o", "json")
+        for image, some in alike.items():  # each prints those of before, too
+            rows = json.loads(lab("up", *options, "--image", image, *some))
         (folder / "khw.yaml").write_text(json.dumps(_cluster(rows, workers, balancer)))  # JSON is YAML
         yield Rack(folder, name)
     finally:

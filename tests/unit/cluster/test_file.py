@@ -154,6 +154,7 @@ def test_a_pool_needs_to_say_only_what_differs(tmp_path: Path) -> None:
         ("workers:\n  names: [w, w]\n", 4, "two machines are named w"),
         ("workers:\n  names: [W_1]\n", 4, "is no host name"),
         ("workers:\n  count: 1\n  names: [a, b]\n", 5, "2 names for 1 workers"),
+        ("workers:\n  count: 1\n  images: [a, b]\n", 5, "2 images for 1 workers"),
         ("provider: static\n", 3, "there is no section 'static'"),
         ("artifacts:\n  sources: [mirror]\n", 4, "names none"),
         ("timeouts:\n  boot: 0\n", 4, "greater than 0"),

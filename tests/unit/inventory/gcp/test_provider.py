@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..conftest import Lab
 
 NAME = "kubernetes-the-hard-way"
+OLD = "projects/debian-cloud/global/images/family/debian-12"
 COMPUTE = [
     f"network:{NAME}",
     f"address:{NAME}",
@@ -121,6 +122,22 @@ def test_the_machines_are_as_the_guide_has_them(lab: Lab) -> None:
     assert worker.metadata["ssh-keys"].startswith("khw:ssh-ed25519 AAAA")
     assert worker.metadata["ssh-keys"].endswith(" khw")
     assert "pod-cidr" not in lab.backend.specs["controller-0"].metadata
+
+
+def test_machines_of_one_pool_may_be_made_from_different_images(lab: Lab) -> None:
+    new = "projects/debian-cloud/global/images/family/debian-13"
+    provider = lab.provider(workers=Pool(name="worker", first_address="10.240.0.20", count=3, images=(OLD, new)))
+    told = [row.name for row in provider.preflight() if row.name.startswith("image ")]
+    assert told == ["image debian-12", "image debian-13"]
+    provider.ensure_compute()
+    made = {name: row.image for name, row in lab.backend.specs.items()}
+    assert made == {
+        "controller-0": "debian-12",
+        "worker-0": "debian-12",
+        "worker-1": "debian-13",
+        "worker-2": "debian-12",  # what is not listed is `image`
+    }
+    assert changed(provider.ensure_compute()) == []
 
 
 def test_all_machines_are_asked_for_at_once(lab: Lab) -> None:
