@@ -167,8 +167,8 @@ def expected(api: Api, spec: Spec) -> Iterator[tuple[str, str, Mapping[str, str]
     """Give what discovery will ask, if the machines are where the cluster file has them."""
     yield api.labelled_reading(CLUSTER_LABEL, spec.name)
     yield ADDRESS.client, "get", {**api.place(ADDRESS), ADDRESS.field: spec.network.name}
-    for machine in spec.planned:
-        yield _host_keys_reading(api, machine.name, api.gcp.zone)
+    for name, zone in zones_of(spec, api.gcp).items():
+        yield _host_keys_reading(api, name, zone)
 
 
 def _host_keys_reading(api: Api, name: str, zone: str) -> tuple[str, str, dict[str, str]]:

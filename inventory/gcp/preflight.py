@@ -212,7 +212,7 @@ def _quotas(api: Api, spec: Spec, there: set[str], region: Message) -> str:
     missing = [machine for machine in spec.planned if machine.name not in there]
     needs = Counter(_needs(api, spec, missing))
     if not there:
-        needs.update(_needs_once(spec))
+        needs.update(_needs_once(spec, api.gcp))
     short = [
         f"{quota.metric}: {needs[quota.metric]} more needed, {quota.limit - quota.usage:g} of {quota.limit:g} left"
         for quota in (*region.quotas, *project.quotas)
@@ -243,7 +243,7 @@ def _needs(api: Api, spec: Spec, missing: Sequence[Planned]) -> dict[str, int]:
     }
 
 
-def _needs_once(spec: Spec) -> dict[str, int]:
+def _needs_once(spec: Spec, gcp: Gcp) -> dict[str, int]:
     """Return what a cluster needs beside machines, if nothing of it is there."""
     return {
         "NETWORKS": 1,
@@ -254,5 +254,5 @@ def _needs_once(spec: Spec) -> dict[str, int]:
         "FORWARDING_RULES": 1,
         "HEALTH_CHECKS": 1,
         "BACKEND_SERVICES": 1,
-        "INSTANCE_GROUPS": 1,
+        "INSTANCE_GROUPS": min(spec.controllers.count, len(gcp.places)),
     }

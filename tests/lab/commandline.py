@@ -76,7 +76,8 @@ def instance(khw: Khw, name: str, method: str) -> None:
     """Stop or start a machine the way a person does in Google's console."""
     gcp = YAML(typ="safe").load((khw.folder / "khw.yaml").read_text())["gcp"]
     options = {"credentials": AnonymousCredentials(), "client_options": {"api_endpoint": gcp["endpoint"]}}
-    where = {"project": gcp["project"], "zone": gcp["zone"]}
+    zone = next(row["zone"] for row in khw.json("inventory") if row["name"] == name)
+    where = {"project": gcp["project"], "zone": zone}
     client = compute_v1.InstancesClient(**options)
     operation = getattr(client, f"{method}_unary")(**where, instance=name)
     waited = compute_v1.ZoneOperationsClient(**options).wait(**where, operation=operation.name)

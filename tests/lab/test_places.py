@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from commandline import KHW, LAB, Khw
+from commandline import KHW, LAB, Khw, instance
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import compute_v1
 from rack import rack
 from ruamel.yaml import YAML
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Set
     from pathlib import Path
 
 pytestmark = [pytest.mark.lab, pytest.mark.apart, pytest.mark.timeout(900)]
@@ -67,3 +69,76 @@ def test_debian_12_and_13_in_one_cluster_of_machines_of_ones_own(tmp_path: Path)
     with rack(f"{LAB}-rack", tmp_path, 1, 1, images={"controller-0": "debian-13"}) as khw:
         is_a_cluster(khw)
         assert [release(khw, node) for node in ("controller-0", "worker-0")] == ["13", "12"]
+
+
+ZONES = ("us-west1-a", "us-west1-b", "us-west1-c")
+
+
+def places(khw: Khw, role: str) -> dict[str, str]:
+    return {row["name"]: row["zone"] for row in khw.json("inventory") if row["role"] == role}
+
+
+def _client(khw: Khw, kind: Any) -> tuple[Any, str]:
+    """A client of Google's own, and the project's name."""
+    gcp = YAML(typ="safe").load((khw.folder / "khw.yaml").read_text())["gcp"]
+    options = {"api_endpoint": gcp["endpoint"]}
+    return kind(credentials=AnonymousCredentials(), client_options=options), gcp["project"]
+
+
+def healthy(khw: Khw) -> Set[str]:
+    """Where the load balancer finds a well API server: the zones' names."""
+    client, project = _client(khw, compute_v1.RegionBackendServicesClient)
+    where = {"project": project, "region": "us-west1", "backend_service": "kubernetes-the-hard-way-api"}
+    found = set()
+    for backend in client.get(**where).backends:
+        resource = compute_v1.ResourceGroupReference(group=backend.group)
+        for row in client.get_health(**where, resource_group_reference_resource=resource).health_status:
+            if row.health_state == "HEALTHY":
+                found.add(row.instance.split("/")[-3])
+    return found
+
+
+def in_zones(khw: Khw) -> list[str]:
+    """What any zone still has of what khw makes in zones."""
+    rows = []
+    for kind, field in (
+        (compute_v1.InstancesClient, "instances"),
+        (compute_v1.DisksClient, "disks"),
+        (compute_v1.InstanceGroupsClient, "instance_groups"),
+    ):
+        client, project = _client(khw, kind)
+        rows += [
+            f"{zone}: {row.name}"
+            for zone, part in client.aggregated_list(project=project)
+            for row in getattr(part, field)
+        ]
+    return rows
+
+
+def test_controllers_over_three_zones_outlive_the_loss_of_one(tmp_path: Path) -> None:
+    with project(tmp_path, gcp={"zones": list(ZONES)}) as khw:
+        is_a_cluster(khw)
+        assert tuple(places(khw, "controller").values()) == ZONES
+        assert tuple(places(khw, "worker").values()) == ZONES
+        assert healthy(khw) == set(ZONES)
+
+        lost = [
+            name for role in ("controller", "worker") for name, zone in places(khw, role).items() if zone == ZONES[0]
+        ]
+        for name in lost:
+            instance(khw, name, "stop")
+        khw.kubectl("create", "configmap", "written-without-a-zone")
+        assert healthy(khw) == set(ZONES[1:])
+        for name in lost:
+            instance(khw, name, "start")
+        assert khw.json("run")["ok"]
+        khw.ok("verify", "--wait", "120")
+        khw.kubectl("get", "configmap", "written-without-a-zone")
+
+        told = khw.ok("destroy", "--check")
+        assert "would stay: nothing" in told
+        for zone in ZONES:
+            assert sum(line.startswith("instance") and zone in line.split() for line in told.splitlines()) == 3, zone
+        assert len(in_zones(khw)) == 6 + 6 + 3
+        khw.ok("destroy", "--yes")
+        assert in_zones(khw) == []

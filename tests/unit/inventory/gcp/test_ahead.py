@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from khw.cluster.model import Gcp
 from khw.errors import CredentialsError
 from khw.inventory.gcp import ahead as gcp_ahead
 from khw.inventory.gcp.ahead import Ahead, Reading
@@ -101,8 +102,8 @@ def test_a_login_that_fails_is_tried_once_and_told_to_everyone_who_asks() -> Non
 # The provider's
 
 
-def everything(lab: Lab, *, ahead: bool) -> GcpProvider:
-    provider = lab.provider()
+def everything(lab: Lab, *, ahead: bool, **changes: object) -> GcpProvider:
+    provider = lab.provider(**changes)
     if ahead:
         provider.look_ahead(ALL)
     provider.preflight()
@@ -133,6 +134,14 @@ def test_a_run_that_changes_nothing_asks_for_nothing_that_was_not_expected(
 def test_what_is_expected_is_asked_and_no_more(lab: Lab) -> None:
     everything(lab, ahead=False)
     provider = everything(lab, ahead=True)
+    assert provider.api._ahead._begun == {}
+
+
+def test_machines_of_several_zones_are_expected_where_they_are(lab: Lab) -> None:
+    zones = ("us-west1-a", "us-west1-b")
+    gcp = Gcp(project="khw-unit", endpoint=lab.endpoint, credentials="anonymous", zones=zones)
+    everything(lab, ahead=False, gcp=gcp)
+    provider = everything(lab, ahead=True, gcp=gcp)
     assert provider.api._ahead._begun == {}
 
 
