@@ -73,6 +73,7 @@ class Ground:
     def raise_lab(self) -> None:
         """Bring the lab up, with six machines that are booted and bare, or as they were left."""
         self.root.mkdir(parents=True, exist_ok=True)
+        _compile()
         _quietly((*self.khw, "lab", "up", "--name", LAB))
         _quietly((*self.khw, "init", "--lab", LAB, "--force"))  # a lab that was down may be elsewhere now
         self._let_in()
@@ -179,6 +180,12 @@ class Ground:
             "ssh": {"user": machines[0].user, "private_key": str(key)},
         }
         write_atomically(self.static_file, json.dumps(spec, indent=2).encode())  # YAML takes JSON
+
+
+def _compile() -> None:
+    """Compile khw, as pip does with what it installs, the peers among it; the environment may forbid it to Python."""
+    parts = [str(PROJECT / name) for name in ("khw", "inventory", "certs", "tasks")]
+    _quietly((sys.executable, "-m", "compileall", "-q", *parts))
 
 
 def prepare_peers() -> Path:

@@ -54,6 +54,7 @@ TAIL = """\
   load balancer and the cloud's own API. It holds every byte back for half a round trip. The handshake of TCP itself is
   not held back: every tool has one round trip a connection less than it would have. The proxy takes CPU of the same
   machine.
+- khw is compiled to Python's bytecode beforehand, as pip does with all that it installs, the peers among it.
 - Ansible's kept connections are cut before each run, so that each begins without any, as all others do.
 - Ansible (with and without mitogen): one play for all hosts with strategy free, a role for each chapter, `copy` for
   files, pipelining, six forks, no facts. pyinfra: one deploy, `--no-wait`. nornir + netmiko: `netmiko_send_command`,

@@ -90,10 +90,9 @@ class Session:
     def context(self, *, check: bool = False, foresee: bool = False) -> Run:
         """Return what the steps of one run share."""
         from khw.engine.operator import Run
-        from khw.flags.check import of_run
 
         return Run(
-            flag_check=of_run,
+            flag_check=_flag_check,
             spec=self.spec,
             workspace=self.workspace,
             provider=self.provider,
@@ -314,6 +313,12 @@ class _Connected:
         self._ends.close()
         for agent in self._agents.values():
             agent.close()
+
+
+def _flag_check(run: Run) -> list[Change]:
+    from khw.flags.check import of_run
+
+    return of_run(run)
 
 
 @contextmanager

@@ -75,5 +75,12 @@ install_environment() {
     touch "$stamp"
 }
 
+# Python keeps what it compiles, unless PYTHONDONTWRITEBYTECODE is set: then each khw would compile all of khw again.
+# pip does the same when it installs a package, and not for an editable one.
+compile_sources() {
+    .venv/bin/python -m compileall -q khw inventory certs tasks
+}
+
 install_packages
 install_environment
+compile_sources

@@ -98,8 +98,8 @@ else:
 class LocalProcess:
     """`khw.ssh.client.Channel` over the pipes of a process on this machine."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
-        argv = bundle.python_argv(sys.executable)
+    def __init__(self, environment: dict[str, str], kept: Path) -> None:
+        argv = bundle.python_argv(sys.executable, str(kept))
         self.process = subprocess.Popen(argv, stdin=-1, stdout=-1, stderr=-1, env=environment)
 
     def send(self, data: bytes, timeout: float) -> None:
@@ -164,7 +164,7 @@ class LocalNode:
         return Agent("local", self.channel(), timeout=10, places=self.places)
 
     def channel(self) -> LocalProcess:
-        return LocalProcess({**os.environ, "FAKE": str(self.root)})
+        return LocalProcess({**os.environ, "FAKE": str(self.root)}, self.root / "run/agent")
 
     @property
     def places(self) -> dict[str, str]:

@@ -4,6 +4,7 @@ The program that runs on a node, as root, at the far end of one SSH channel.
 The operator's side sends the source of these modules through the channel (`khw.agent.bundle`); nothing is installed
 on the node. So they use the standard library only, that of Python 3.9, and import nothing else of khw.
 
+    compiled   these modules, kept compiled for the next agent
     wire       frames, the same on both ends
     session    requests in, events out; a dead operator is noticed at once
     processes  children in their own process group, none of which outlives the agent

@@ -10,6 +10,7 @@ from pathlib import Path
 
 # In the order of their imports: each is run when those that it needs are there.
 MODULES = (
+    "compiled",
     "wire",
     "session",
     "processes",
@@ -26,18 +27,29 @@ MODULES = (
     "main",
 )
 
-# Runs with any Python; says itself what it lacks. Sources come as JSON: a list of (name, text).
+KEPT = "/run/khw/agent"  # where they are kept compiled, for the next one that starts (khw.agent.compiled)
+
+# Runs with any Python; says itself what it lacks. Sources come as JSON: a list of (name, text). What is kept is good
+# for the same sources and the same Python; only root writes there.
 BOOTSTRAP = """
 import sys
 if sys.version_info < (3, 9): sys.exit("khw needs Python 3.9 or later, this is " + sys.version.split()[0])
-try: import json, types, zlib
+try: import json, marshal, types, zlib
 except ImportError as error: sys.exit("khw needs all of the standard library of Python, there is no " + error.name)
-sys.modules["khw"] = types.ModuleType("khw")
-sys.modules["khw.agent"] = types.ModuleType("khw.agent")
-for name, source in json.loads(zlib.decompress(sys.stdin.buffer.read(int(sys.argv[1])))):
+key, modules, package = (sys.version, sys.stdin.buffer.read(int(sys.argv[2]))), None, types.ModuleType("khw.agent")
+try:
+    with open(sys.argv[1], "rb") as file: kept = marshal.load(file)
+    if kept[:2] == key: modules = kept[2]
+except Exception: pass
+if not modules:
+    modules = [(name, compile(source, "khw/agent/" + name + ".py", "exec"))
+        for name, source in json.loads(zlib.decompress(key[1]))]
+    package.new = sys.argv[1], (*key, modules)
+sys.modules.update({"khw": types.ModuleType("khw"), "khw.agent": package})
+for name, code in modules:
     module = sys.modules["khw.agent." + name] = types.ModuleType("khw.agent." + name)
-    setattr(sys.modules["khw.agent"], name, module)
-    exec(compile(source, "khw/agent/" + name + ".py", "exec"), module.__dict__)
+    setattr(package, name, module)
+    exec(code, module.__dict__)
 sys.modules["khw.agent.main"].main()
 """
 
@@ -50,9 +62,9 @@ def source() -> bytes:
     return zlib.compress(json.dumps(modules).encode(), 9)
 
 
-def python_argv(python: str = "python3") -> list[str]:
+def python_argv(python: str = "python3", kept: str = KEPT) -> list[str]:
     """Return the command that starts the agent; it reads `source()` first."""
-    return [python, "-I", "-S", "-B", "-c", BOOTSTRAP, str(len(source()))]
+    return [python, "-I", "-S", "-B", "-c", BOOTSTRAP, kept, str(len(source()))]
 
 
 def remote_command(*, password: bool = False) -> str:
@@ -64,8 +76,8 @@ def remote_command(*, password: bool = False) -> str:
     sudo asks for none, both are passed over.
     """
     start = shlex.join(python_argv())
-    if not password:
-        script = f'if [ "$(id -u)" = 0 ]; then exec {start}; else exec sudo -n {start}; fi'
+    if not password:  # is / ours? It is root's, so that no process (id) need be started to ask
+        script = f'[ -O / ] || set -- sudo -n; exec "$@" {start}'
         return f"sh -c {shlex.quote(script)}"
     script = f"""\
 IFS= read -r first

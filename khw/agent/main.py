@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-import traceback
 from typing import Any
 
 from khw.agent.act import act
@@ -41,6 +40,8 @@ def main() -> None:
         except FailureError as failure:
             session.tell(event="failed", message=failure.message, evidence=failure.evidence, hint=failure.hint)
         except Exception as error:  # noqa: BLE001 - whatever it is, the operator has to hear of it
+            import traceback  # 2 ms, for what is not to happen
+
             last = traceback.format_exc().strip().splitlines()[-8:]
             session.tell(event="failed", message=f"the agent failed: {error!r}", evidence="\n".join(last))
 

@@ -6,6 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from khw.agent.compiled import keep
 from khw.agent.relay import Shelf
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ class Node:
         self.images = Records(os.path.join(places.home, "images.json"))
 
     def save(self) -> None:
-        """Write the records that changed."""
+        """Write the records that changed; the first time, the agent's own code too."""
+        keep()
         for records in (self.digests, self.units, self.images):
             records.save()
 

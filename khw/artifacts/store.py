@@ -12,6 +12,7 @@ import os
 import shutil
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -65,7 +66,11 @@ class Store:
         self.cache = Cache(cache_dir or default_directory())
         self.from_cache = "cache" in sources
         self._upstream = upstream
-        self._sources = [self._source(name, mirror) for name in sources if name != "cache"]
+        self._mirror = mirror
+        self._names = [name for name in sources if name != "cache"]
+        _require_usable(self._names, mirror)
+        if mirror and "mirror" in self._names:
+            _ = self._sources  # a place that is not there is told before anything is begun
         self._known: dict[tuple[str, str], Artifact] = {}
         self._locks: dict[tuple[str, str], threading.Lock] = {}
 
@@ -170,7 +175,12 @@ class Store:
                 failures.append((source.name, error))
         raise _none_has_it(entry, architecture, failures)
 
-    def _source(self, name: str, mirror: str | None) -> Source:
+    @cached_property
+    def _sources(self) -> list[Source]:
+        """Made when the cache lacks something: they take HTTP and TLS to import."""
+        return [self._source(name) for name in self._names]
+
+    def _source(self, name: str) -> Source:
         if name == "build":
             from khw.artifacts.build import Build
 
@@ -179,15 +189,19 @@ class Store:
             from khw.artifacts.upstream import Upstream
 
             return Upstream(self.cache, self._upstream)
-        if name == "mirror":
-            from khw.artifacts.mirror import Mirror
+        from khw.artifacts.mirror import Mirror
 
-            if not mirror:
-                msg = "artifacts.sources has mirror, but artifacts.mirror does not say where it is"
-                raise UsageError(msg, hint="give a directory or an http(s) URL")
-            return Mirror(self.cache, mirror)
-        msg = f"no artifact source is called {name!r}"
-        raise UsageError(msg, hint="cache, mirror, upstream or build")
+        return Mirror(self.cache, self._mirror or "")
+
+
+def _require_usable(names: Sequence[str], mirror: str | None) -> None:
+    for name in names:
+        if name not in get_args(SourceName):
+            msg = f"no artifact source is called {name!r}"
+            raise UsageError(msg, hint="cache, mirror, upstream or build")
+    if "mirror" in names and not mirror:
+        msg = "artifacts.sources has mirror, but artifacts.mirror does not say where it is"
+        raise UsageError(msg, hint="give a directory or an http(s) URL")
 
 
 def _artifact(entry: Entry, kept: Kept, source: str) -> Artifact:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import marshal
 import os
 import subprocess
 import sys
@@ -211,9 +212,35 @@ def test_a_node_that_cannot_start_the_agent_says_why(says: str, problem: str) ->
 def test_the_agent_needs_only_the_standard_library_and_itself() -> None:
     modules = {path.stem for path in Path(khw.agent.__path__[0]).glob("*.py")} - {"__init__", "bundle"}
     assert set(bundle.MODULES) == modules
-    code = f"import sys; sys.argv[1:] = ['0']; exec({bundle.BOOTSTRAP!r})"
+    code = f"import sys; sys.argv[1:] = ['/nonexistent', '0']; exec({bundle.BOOTSTRAP!r})"
     blocked = subprocess.run([sys.executable, "-ISc", code], input=b"", capture_output=True, check=False)
     assert b"Error" in blocked.stderr, "no source, no agent"
+
+
+def test_an_agent_starts_from_what_the_last_one_kept_compiled(node: LocalNode) -> None:
+    kept = node.root / "run/agent"
+    with node.agent() as agent:
+        agent.probe([], record=False)
+        assert not kept.exists(), "who only looks writes nothing"
+        agent.probe([], record=True)
+    assert kept.stat().st_mode & 0o777 == 0o600
+    version, source, modules = marshal.loads(kept.read_bytes())  # noqa: S302 - made by the line above
+    assert (version, source) == (sys.version, bundle.source())
+    told = compile("raise SystemExit('taken from there')", "kept", "exec")
+    kept.write_bytes(marshal.dumps((version, source, [("wire", told), *modules])))
+    with pytest.raises(UnreachableError, match="taken from there"):
+        node.agent()
+
+
+@pytest.mark.parametrize("held", [b"", b"no code", marshal.dumps(("3.9", bundle.source(), [])), marshal.dumps(7)])
+def test_an_agent_compiles_its_own_code_where_what_is_kept_is_another_ones(node: LocalNode, held: bytes) -> None:
+    kept = node.root / "run/agent"
+    kept.parent.mkdir()
+    kept.write_bytes(held)
+    with node.agent() as agent:
+        agent.probe([], record=True)
+    version, source, _ = marshal.loads(kept.read_bytes())  # noqa: S302 - likewise
+    assert (version, source) == (sys.version, bundle.source())
 
 
 def test_the_actions_of_both_sides_are_the_same() -> None:

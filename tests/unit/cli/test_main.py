@@ -117,6 +117,20 @@ def test_the_installed_command_says_all_and_is_gone_at_once(argument: str, code:
     assert "taken apart" not in said
 
 
+def test_in_its_own_process_packages_are_asked_for_what_is_installed_all_the_same() -> None:
+    script = (
+        "import sys\n"
+        "from khw.imports import own_process\n"
+        "own_process()\n"
+        "import khw.cluster.file\n"
+        "print('email' in sys.modules)\n"
+        "from importlib.metadata import entry_points, version\n"
+        "print(version('khw') == entry_points(group='console_scripts', name='khw')['khw'].dist.version)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == ["False", "True"], done.stderr
+
+
 def test_in_its_own_process_pydantic_looks_for_no_plugins(tmp_path: Path) -> None:
     script = (
         "import sys\n"
