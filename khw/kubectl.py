@@ -26,6 +26,10 @@ class KubectlError(StepError):
     """kubectl failed, or did not end in time; `evidence` holds what it said."""
 
 
+class KubectlTimeoutError(KubectlError):
+    """kubectl did not end in time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kubectl:
     """kubectl with one kubeconfig. The user's own KUBECONFIG and ~/.kube/config are never read."""
@@ -35,11 +39,15 @@ class Kubectl:
     limit: float = 120.0  # seconds for any call: the cluster file's timeouts.command
 
     def run(self, *arguments: str, stdin: str | Secret | None = None, timeout: float = 30.0) -> str:
-        """Return what `kubectl ARGUMENTS` prints; KubectlError if it fails. Secrets go to `stdin`."""
+        """
+        Return what `kubectl ARGUMENTS` prints. Secrets go to `stdin`.
+
+        KubectlError if it fails, KubectlTimeoutError if it does not end.
+        """
         try:
             done = interrupt.run(self._command(*arguments), stdin=_bytes(stdin), timeout=min(timeout, self.limit))
         except subprocess.TimeoutExpired as error:
-            raise KubectlError(
+            raise KubectlTimeoutError(
                 f"kubectl {_short(arguments)} did not end within {min(timeout, self.limit):g} s"
             ) from error
         except OSError as error:

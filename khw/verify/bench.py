@@ -6,12 +6,12 @@ import secrets
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from khw.artifacts import lock
-from khw.kubectl import Kubectl, KubectlError
+from khw.kubectl import Kubectl, KubectlError, KubectlTimeoutError
 
 if TYPE_CHECKING:
     from khw.cluster.model import Cluster
@@ -46,13 +46,20 @@ class Bench:
     missing: Mapping[str, str]
     service_address: str
     node_port: int
+    unheard: dict[str, KubectlTimeoutError] = field(default_factory=dict)  # by pod that the API does not get through to
 
     def absent(self, *workers: str) -> str:
         """Return why a check that needs the test pods of these workers does not apply; '' if it does."""
         return next((f"no test pod on {name}" for name in workers if name not in self.pods), "")
 
+    def reach(self, pod: Pod) -> None:
+        """Raise the error that is known of a pod that the API does not get through to: waited for once a round."""
+        if pod.name in self.unheard:
+            raise self.unheard[pod.name]
+
     def execute(self, pod: Pod, *command: str) -> str:
         """Return what a command in a test pod prints; KubectlError if it fails."""
+        self.reach(pod)
         return self.kubectl.run("exec", f"--namespace={self.namespace}", pod.name, "--", *command, timeout=20.0)
 
     def connect(self, pod: Pod, target: str, protocol: str = "tcp") -> str:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from khw.artifacts import lock
-from khw.kubectl import KubectlError
+from khw.kubectl import KubectlError, KubectlTimeoutError
 from khw.secret import Secret
 from khw.verify.bench import PORT
 from khw.verify.check import Finding
@@ -48,6 +48,7 @@ def logs(context: Context, bench: Bench) -> Iterable[Finding]:
     """Read a pod's log on each worker."""
 
     def look(pod: Pod) -> str:
+        bench.reach(pod)
         text = bench.kubectl.run("logs", f"--namespace={bench.namespace}", pod.name)
         return "" if "netexec" in text.lower() or "http server" in text.lower() else f"unexpected: {text[:80]!r}"
 
@@ -55,10 +56,14 @@ def logs(context: Context, bench: Bench) -> Iterable[Finding]:
 
 
 def execute(context: Context, bench: Bench) -> Iterable[Finding]:
-    """Run a command in a pod on each worker."""
+    """Run a command in a pod on each worker. Before all checks that go the same way: who is not heard here is left."""
 
     def look(pod: Pod) -> str:
-        bench.execute(pod, "/agnhost", "--version")
+        try:
+            bench.execute(pod, "/agnhost", "--version")
+        except KubectlTimeoutError as error:
+            bench.unheard[pod.name] = error
+            raise
         return ""
 
     return _each(context, bench, "kubectl exec runs a command in a pod", look)
@@ -68,6 +73,7 @@ def port_forward(context: Context, bench: Bench) -> Iterable[Finding]:
     """Reach a pod on each worker through a forwarded port."""
 
     def look(pod: Pod) -> str:
+        bench.reach(pod)
         with bench.kubectl.port_forward(f"pod/{pod.name}", PORT, namespace=bench.namespace) as port:
             said = fetch(f"http://127.0.0.1:{port}/hostname", 5.0)
         return "" if said == pod.name else said

@@ -12,7 +12,7 @@ from fakes import FakeAgent, FakeKubectl, cluster
 
 from khw.artifacts import lock
 from khw.inventory.provider import Route
-from khw.kubectl import KubectlError
+from khw.kubectl import KubectlError, KubectlTimeoutError
 from khw.ssh.client import Completed
 from khw.tasks.dns import corefile
 from khw.verify import Context, access, api_server, controllers, dns, encryption, network, nodes, workloads
@@ -311,3 +311,19 @@ def test_another_domain_in_the_corefile_is_shown() -> None:
 def test_without_a_controller_in_reach_nothing_is_read() -> None:
     (finding,) = encryption.at_rest(context(), bench(lambda _arguments: ""))
     assert finding.actual == "no member of etcd answers over SSH"
+
+
+def test_a_pod_that_exec_does_not_get_through_to_is_not_waited_for_again_in_the_same_round() -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def answer(arguments: tuple[str, ...]) -> str:
+        asked.append(arguments)
+        if arguments[0] == "exec" and "echo-worker-1" in arguments:
+            raise KubectlTimeoutError("kubectl exec did not end within 20 s")
+        return "Starting netexec"
+
+    pods = bench(answer)
+    for check in (workloads.execute, workloads.logs, network.pod_to_pod):
+        found = [row for row in check(context(), pods) if row.node == "worker-1"]
+        assert {(row.ok, "did not end" in row.actual) for row in found} == {(False, True)}, check
+    assert sum("echo-worker-1" in arguments for arguments in asked) == 1

@@ -133,7 +133,8 @@ def test_nobody_there_is_no_refusal(pki: Path) -> None:
     with serving(pki, ssl.CERT_REQUIRED) as port:
         pass
     row = three_ways(pki, port)
-    assert {said.partition(":")[0] for said in row.values()} == {"no connection"}
+    assert list(row) == ["mine"], "asked once: a network that drops packets lets each try wait"
+    assert row["mine"].startswith("no connection")
     assert edges._problem(row).startswith("no connection")
 
 

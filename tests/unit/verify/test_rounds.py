@@ -208,12 +208,12 @@ def test_chapter_13_is_part_of_the_table() -> None:
     names = [check.name for check in CHECKS if check.smoke]
     assert names == [
         "test pod",
+        "exec",
         "pod to pod",
         "service",
         "NodePort",
         "DNS",
         "logs",
-        "exec",
         "port-forward",
         "service account token",
         "deployment",
