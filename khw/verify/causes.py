@@ -253,6 +253,8 @@ class Model:
         match thing.kind:
             case "machine":
                 return [_all(*self._cloud("allow-external"), Thing("cloud", f"instance:{here}"))]
+            case "cloud" if "allow-nodes" in thing.name:  # by their external addresses: one that is off has none
+                return [_all(*(Thing("machine", "", node.name) for node in self.cluster.nodes))]
             case "unit":
                 return self._unit(thing)
             case "sandbox":

@@ -88,6 +88,14 @@ def test_machines_that_do_not_answer_explain_what_they_carried() -> None:
     assert (cause.id, cause.nodes) == ("machine", ("controller-1", "controller-2"))
 
 
+def test_a_machine_that_is_off_explains_that_the_nodes_rule_still_has_its_address() -> None:
+    off, rule = failed("reachable", "controller-2"), failed("cloud", subject="firewall:k-allow-nodes")
+    (cause,) = causes(off, rule)
+    assert (cause.id, cause.symptoms) == ("machine", (rule,))
+    (cause,) = causes(rule)
+    assert cause.id == "cloud:firewall:k-allow-nodes"
+
+
 def test_an_api_server_that_does_not_run_is_not_behind_the_service_because_of_that() -> None:
     missed = failed("API server behind the Service", "controller-2")
     (cause,) = causes(failed("unit", "controller-2", "kube-apiserver.service"), missed)
