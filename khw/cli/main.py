@@ -19,7 +19,7 @@ from khw import __version__, interrupt
 from khw.cli import completion
 from khw.cli.artifacts import artifacts
 from khw.cli.drill import drill
-from khw.cli.explain import explain, export
+from khw.cli.explain import explain, export, stepper
 from khw.cli.lab import lab
 from khw.cli.report import diagram, report
 from khw.cli.shell import completion as completion_command
@@ -233,16 +233,13 @@ def _walk(  # noqa: PLR0913 - one parameter an option
     if plan is None:
         click.echo("nothing was left undone: nothing to do", err=True)
         return
-    before = None
-    if step:
-        from khw.cli.explain import stepper
-
-        before = stepper(file)
-        progress = "lines"  # it asks, line by line
+    before = stepper(file) if step else None
+    progress = "lines" if before else progress  # it asks, line by line
     title = "khw plan" if check else "khw run"
     paces = partial(forecast.paces, session.workspace.runs)
     with live.progress(progress, check=check, what=title, paces=paces) as sink:
-        outcome = session.run(plan, sinks=[sink], what=" ".join(sys.argv[1:]), before=before)
+        told = before.after_answers(sink) if before else sink
+        outcome = session.run(plan, sinks=[told], what=" ".join(sys.argv[1:]), before=before)
     cost = session.cost(outcome.report) if check else None
     if output == "json":
         render.data({**outcome.report.as_dict(), **({"cost": cost.as_dict()} if cost else {})}, "json")

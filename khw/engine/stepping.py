@@ -2,7 +2,8 @@
 `khw run --step`: before each phase the run stops, shows what the phase is, and asks.
 
 It is asked once a phase, not once a host: by the first host that has come through the phase's gates, and the answer
-counts for all. Hosts that have nothing to ask go on meanwhile. Ctrl-C ends the waiting like any other.
+counts for all. Hosts that have nothing to ask go on meanwhile; what is to be said of them is said after the answer.
+Ctrl-C ends the waiting like any other.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from khw.engine.gates import Cancelled
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from khw.engine.events import Event, Sink
     from khw.engine.phases import Phase
 
 POLL = 0.2  # seconds between two looks whether the run was cancelled
@@ -40,6 +42,9 @@ class Stepper:
     _allowed: set[str] = field(default_factory=set)
     _everything: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _asking: bool = False
+    _kept: list[Callable[[], None]] = field(default_factory=list)
+    _saying: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, phase: Phase, host: str) -> None:
         """Return when the phase may go on; raise `Cancelled` if the run is to end."""
@@ -47,12 +52,35 @@ class Stepper:
             _raise_if_pressed()
         try:
             if not self._everything and phase.name not in self._allowed:
-                self.say(f"\n{_wrapped(self.describe(phase, host))}\n")
-                self._ask(phase, host)
+                self._ask_alone(phase, host)
                 self._allowed.add(phase.name)
         finally:
             self._lock.release()
         _raise_if_pressed()
+
+    def after_answers(self, sink: Sink) -> Sink:
+        """Return a sink that hears of an event when nobody is being asked: no line lands in a question."""
+
+        def hear(event: Event) -> None:
+            with self._saying:
+                if self._asking:
+                    self._kept.append(lambda: sink(event))
+                else:
+                    sink(event)
+
+        return hear
+
+    def _ask_alone(self, phase: Phase, host: str) -> None:
+        with self._saying:
+            self._asking = True
+        try:
+            self.say(f"\n{_wrapped(self.describe(phase, host))}\n")
+            self._ask(phase, host)
+        finally:
+            with self._saying:
+                self._asking = False
+                while self._kept:
+                    self._kept.pop(0)()
 
     def _ask(self, phase: Phase, host: str) -> None:
         while True:

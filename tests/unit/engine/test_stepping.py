@@ -13,7 +13,7 @@ import pytest
 from khw import interrupt
 from khw.engine.gates import Cancelled
 from khw.engine.phases import select
-from khw.engine.stepping import Stepper
+from khw.engine.stepping import QUESTION, Stepper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,3 +134,19 @@ def test_the_text_ends_its_lines_between_words_at_the_terminals_width(
     assert lines[0] == "etcd on controller-0"
     assert all(line.startswith("  word") and line.endswith("word") and len(line) < 40 for line in lines[1:])
     assert sum(line.count("word") for line in lines) == 30
+
+
+def test_what_others_do_meanwhile_is_said_after_the_answer(terminal: Terminal) -> None:
+    said = terminal.stepper.say
+    told = terminal.stepper.after_answers(lambda event: said(str(event)))
+    told("before")  # type: ignore[arg-type]  # any event: it is passed on as it is
+    waiting = threading.Thread(target=terminal.stepper, args=(ETCD, "controller-0"))
+    waiting.start()
+    while waiting.is_alive() and QUESTION not in terminal.said:
+        waiting.join(0.01)
+    told("meanwhile")  # type: ignore[arg-type]  # likewise
+    assert terminal.said[-1] == QUESTION
+    terminal.type("y\n")
+    waiting.join(10)
+    told("after")  # type: ignore[arg-type]  # likewise
+    assert [text for text in terminal.said if not text.startswith("\n")] == ["before", QUESTION, "meanwhile", "after"]
