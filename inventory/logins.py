@@ -40,8 +40,15 @@ def node_options(spec: Spec, node: Node, options: Mapping[str, Any]) -> dict[str
     """
     own: dict[str, Any] = {"key_file": node.ssh_key} if node.ssh_key else {}
     if node.ssh_jump:
-        own["jump"] = Jump(node.ssh_jump, spec.ssh.config or "")
+        own["jump"] = jump_of(spec, node, str(options["key_file"]), str(options["alt_key_file"]))
     if spec.ssh.sudo == "password":
         own["sudo"] = partial(sudo_password, spec)
     keys = list(node.host_keys)
     return {"name": node.name, "unreachable": node.unreachable, "host_keys": keys, **options, **own}
+
+
+def jump_of(spec: Spec, node: Node, key: str, known_hosts: str) -> Jump:
+    """Return the way through a node's bastion: by khw's own key and the published host keys if khw made it."""
+    if node.jump_keys:
+        return Jump(node.ssh_jump, key=key, known_hosts=known_hosts)
+    return Jump(node.ssh_jump, spec.ssh.config or "")

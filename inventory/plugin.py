@@ -34,7 +34,7 @@ from khw.inventory.logins import netmiko_options, node_options
 from khw.ssh.known_hosts import called
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from khw.cluster.model import Cluster, Node
 
@@ -110,13 +110,15 @@ class _InMemory:
         descriptor = os.memfd_create("known_hosts")
         weakref.finalize(self, os.close, descriptor)
         os.write(descriptor, data)
-        self.path = Path(f"/proc/self/fd/{descriptor}")
+        self.path = Path(f"/proc/{os.getpid()}/fd/{descriptor}")  # ssh reads it too, on the way through a bastion
 
 
-def known_hosts(nodes: Iterable[Node]) -> str:
+def known_hosts(nodes: Sequence[Node]) -> str:
     """Return the host keys in OpenSSH's form, by the address that SSH connects to."""
     rows = ["# Written by khw: the host keys that the provider published. A change here is lost at the next run."]
     for node in nodes:
         name = called(node.ssh_host, node.ssh_port)
         rows += [f"{name} {key}" for key in node.host_keys if node.ssh_host]
+    bastions = {(node.ssh_jump.rpartition("@")[2], key): None for node in nodes for key in node.jump_keys}
+    rows += [f"{host} {key}" for host, key in bastions]
     return "\n".join(rows) + "\n"

@@ -210,6 +210,7 @@ class Session:
     def ssh_command(self, name: str, command: Sequence[str]) -> list[str]:
         """Return the ssh command line for a node, with the cluster's key and known hosts."""
         from khw.inventory.keys import login_key
+        from khw.inventory.logins import jump_of
         from khw.inventory.plugin import inventory_of
 
         cluster = self.provider.discover()
@@ -227,7 +228,12 @@ class Session:
             "LogLevel": "ERROR",
             "ConnectTimeout": f"{max(1, round(self.spec.timeouts.connect))}",
         }
-        key = node.ssh_key or str(login_key(self.spec, self.workspace))
+        own = str(login_key(self.spec, self.workspace))
+        key = node.ssh_key or own
+        way = []
+        if node.ssh_jump:
+            jump = jump_of(self.spec, node, own, str(self.workspace.known_hosts))
+            way = jump.options(node.ssh_host, node.ssh_port, self.spec.timeouts.connect)
         pairs = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
         return [
             "ssh",
@@ -235,8 +241,7 @@ class Session:
             key,
             "-p",
             str(node.ssh_port),
-            *(("-F", self.spec.ssh.config) if node.ssh_jump and self.spec.ssh.config else ()),
-            *(("-J", node.ssh_jump) if node.ssh_jump else ()),
+            *way,
             *pairs,
             f"{node.ssh_user}@{node.ssh_host}",
             *command,

@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, frozenset[str]] = {
         ),
         "compute backend-services delete": "region",
         "compute disks delete": "zone",
-        "compute firewall-rules create": "network allow source-ranges target-tags priority description",
+        "compute firewall-rules create": "network allow action rules source-ranges target-tags priority description",
         "compute firewall-rules delete": "",
         "compute forwarding-rules create": (
             "load-balancing-scheme ip-protocol address ports backend-service region description"
@@ -46,7 +46,7 @@ COMMANDS: Mapping[str, frozenset[str]] = {
         "compute instance-groups unmanaged remove-instances": "zone instances",
         "compute instances create": (
             "machine-type subnet private-network-ip can-ip-forward tags labels metadata boot-disk-size image "
-            "image-family image-project no-service-account no-scopes zone description"
+            "image-family image-project no-address no-service-account no-scopes zone description"
         ),
         "compute instances delete": "zone",
         "compute instances describe": "zone",
@@ -59,6 +59,9 @@ COMMANDS: Mapping[str, frozenset[str]] = {
         "compute networks delete": "",
         "compute networks subnets create": "network range region description",
         "compute networks subnets delete": "region",
+        "compute routers create": "network region description",
+        "compute routers delete": "region",
+        "compute routers nats create": "router region nat-external-ip-pool nat-all-subnet-ip-ranges",
         "compute routes create": "network destination-range next-hop-address priority description",
         "compute routes delete": "",
         "compute zones describe": "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -28,9 +29,12 @@ if TYPE_CHECKING:
 AT = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 
 
-def observed(*, workers: int = 3, routes: bool = True) -> Observed:
+def observed(*, workers: int = 3, routes: bool = True, private: bool = False) -> Observed:
     spec = Spec()
     it = cluster(spec.model_copy(update={"workers": spec.workers.model_copy(update={"count": workers})}))
+    if private:
+        behind = {"external_ip": None, "ssh_jump": "khw@203.0.113.9", "jump_keys": ("ssh-ed25519 AAAA",)}
+        it = replace(it, nodes=tuple(replace(node, **behind) for node in it.nodes), nat_address="203.0.113.10")  # type: ignore[arg-type]  # of several types
     rows = [
         Route(f"kubernetes-route-{n}", "kubernetes-the-hard-way", str(node.pod_cidr), node.internal_ip, 1000)
         for n, node in enumerate(it.workers)

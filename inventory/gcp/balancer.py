@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from khw.cluster.model import Role
 from khw.converge.changes import Action, Change
 from khw.errors import DiffersError
-from khw.inventory.gcp.compute import CLUSTER_LABEL, firewall, firewall_facets
+from khw.inventory.gcp.compute import firewall, firewall_facets
 from khw.inventory.gcp.errors import explained
 from khw.inventory.gcp.kinds import BACKEND, FIREWALL, FORWARDING_RULE, GROUP, HEALTH_CHECK, INSTANCE, NETWORK
+from khw.inventory.gcp.machine import CLUSTER_LABEL
 from khw.inventory.gcp.messages import compute_v1
 from khw.inventory.gcp.operations import begin, finish, last
 from khw.inventory.gcp.sources import WORLD, source_ranges
@@ -63,12 +64,13 @@ def _nodes_rule(cluster: Cluster, api: Api) -> Iterator[Wanted]:
     Let the nodes to the API's address, where not everybody may come in.
 
     The load balancer passes packets on as they are, so the nodes come with their external addresses, which change
-    when a machine is stopped and started.
+    when a machine is stopped and started; private ones come with NAT's.
     """
     spec = cluster.spec
     if WORLD in source_ranges(spec, api.gcp):
         return
-    sources = sorted(f"{node.external_ip}/32" for node in cluster.nodes if node.external_ip)
+    seen_at = [cluster.nat_address] if api.gcp.private_nodes else [node.external_ip for node in cluster.nodes]
+    sources = sorted(f"{address}/32" for address in seen_at if address)
     yield firewall(
         spec,
         api,

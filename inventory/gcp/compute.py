@@ -6,10 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from khw.cluster.model import Role
-from khw.inventory.gcp.kinds import ADDRESS, FIREWALL, INSTANCE, NETWORK, SUBNET
+from khw.inventory.gcp import private
+from khw.inventory.gcp.kinds import ADDRESS, FIREWALL, NETWORK, SUBNET
+from khw.inventory.gcp.machine import CLUSTER_LABEL, Shape, instance
 from khw.inventory.gcp.messages import compute_v1
 from khw.inventory.gcp.operations import last
-from khw.inventory.gcp.sources import admits, source_ranges
+from khw.inventory.gcp.sources import WORLD, admits, source_ranges
 from khw.inventory.gcp.wanted import Wanted, mark
 from khw.inventory.gcp.zones import zones_of
 
@@ -18,9 +20,6 @@ if TYPE_CHECKING:
 
     from khw.cluster.model import Planned, Spec
     from khw.inventory.gcp.clients import Api, Message
-
-CLUSTER_LABEL = "khw-cluster"
-ROLE_LABEL = "khw-role"
 
 
 def wanted(spec: Spec, api: Api, ssh_public_key: str) -> list[Wanted]:
@@ -31,7 +30,8 @@ def wanted(spec: Spec, api: Api, ssh_public_key: str) -> list[Wanted]:
         _address(spec),
         _subnet(spec, api),
         *_firewalls(spec, api),
-        *(instance(spec, api, machine, zones[machine.name], ssh_public_key) for machine in spec.planned),
+        *private.wanted(spec, api, ssh_public_key),
+        *(_node(spec, api, machine, zones[machine.name], ssh_public_key) for machine in spec.planned),
     ]
 
 
@@ -59,14 +59,10 @@ def _address(spec: Spec) -> Wanted:
         kind=ADDRESS,
         name=spec.network.name,
         message=message,
-        facets=_address_facets,
+        facets=private.address_facets,
         follows=frozenset({"labels"}),
         labels={CLUSTER_LABEL: spec.name},
     )
-
-
-def _address_facets(seen: Message) -> dict[str, str]:
-    return {"type": seen.address_type or "EXTERNAL", "description": seen.description}
 
 
 def _subnet(spec: Spec, api: Api) -> Wanted:
@@ -93,17 +89,17 @@ def _firewalls(spec: Spec, api: Api) -> Iterator[Wanted]:
     network = spec.network
     inside = (str(network.subnet_cidr), str(network.cluster_cidr))
     outside = source_ranges(spec, api.gcp)
-    ports = ["22", str(network.api_port)]
     facets = partial(_admitting_facets, outside) if network.source_ranges is None else None
+    api_port = str(network.api_port)
     yield firewall(spec, api, "allow-internal", inside, [{"I_p_protocol": name} for name in ("tcp", "udp", "icmp")])
-    yield firewall(
-        spec,
-        api,
-        "allow-external",
-        outside,
-        [{"I_p_protocol": "tcp", "ports": ports}, {"I_p_protocol": "icmp"}],
-        facets=facets,
-    )
+    if api.gcp.private_nodes:
+        traffic = [{"I_p_protocol": "tcp", "ports": [api_port]}]
+        controllers = (Role.CONTROLLER.value,)
+        yield firewall(spec, api, "allow-external", outside, traffic, targets=controllers, facets=facets)
+        yield from _ssh_by_bastion(spec, api, outside, facets)
+        return  # NodePorts are at the nodes' addresses, which nobody outside can reach
+    both = {"I_p_protocol": "tcp", "ports": ["22", api_port]}
+    yield firewall(spec, api, "allow-external", outside, [both, {"I_p_protocol": "icmp"}], facets=facets)
     # Chapter 13's NodePorts; the guide makes a rule by hand for the one port that it got.
     yield firewall(
         spec,
@@ -116,17 +112,33 @@ def _firewalls(spec: Spec, api: Api) -> Iterator[Wanted]:
     )
 
 
+def _ssh_by_bastion(
+    spec: Spec, api: Api, outside: Sequence[str], facets: Callable[[Message], dict[str, str]] | None
+) -> Iterator[Wanted]:
+    """Let the operator's SSH to the bastion alone, and the bastion's alone to the nodes: before allow-internal."""
+    ssh = [{"I_p_protocol": "tcp", "ports": ["22"]}]
+    nodes = (Role.CONTROLLER.value, Role.WORKER.value)
+    yield firewall(spec, api, "allow-ssh", outside, ssh, targets=(private.BASTION_ROLE,), facets=facets)
+    bastion = f"{spec.bastion_address}/32"
+    yield firewall(spec, api, "allow-bastion", [bastion], ssh, targets=nodes, priority=800)
+    yield firewall(spec, api, "deny-ssh", [WORLD], ssh, targets=nodes, priority=900, deny=True)
+
+
 def firewall(  # noqa: PLR0913 (a rule is who, what and for whom; `spec` and `api` place it)
     spec: Spec,
     api: Api,
     suffix: str,
     sources: Sequence[str],
-    allowed: Sequence[object],
+    traffic: Sequence[object],
     targets: Sequence[str] = (),
     facets: Callable[[Message], dict[str, str]] | None = None,
+    priority: int = 1000,
+    deny: bool = False,
 ) -> Wanted:
     """
-    Return a rule that lets `sources` in; `targets` are the tags of the machines that it is for (all if none).
+    Return a rule that lets `sources` in, or with `deny` keeps them out.
+
+    `targets` are the tags of the machines that it is for (all if none).
 
     With `facets` of its own its sources are addresses that change by themselves, and are brought up to date.
     """
@@ -135,10 +147,10 @@ def firewall(  # noqa: PLR0913 (a rule is who, what and for whom; `spec` and `ap
         description=mark(spec.name),
         network=api.link(NETWORK, spec.network.name),
         direction="INGRESS",
-        priority=1000,
+        priority=priority,
         source_ranges=list(sources),
         target_tags=list(targets),
-        allowed=list(allowed),
+        **{"denied" if deny else "allowed": list(traffic)},
     )
     return Wanted(
         kind=FIREWALL,
@@ -158,11 +170,9 @@ def _admitting_facets(sources: Sequence[str], seen: Message) -> dict[str, str]:
 
 def firewall_facets(seen: Message) -> dict[str, str]:
     """Return what matters of a rule: all of it."""
-    # gcloud writes a row for each port, khw one for each protocol
-    allowed = {row.I_p_protocol + (f":{port}" if port else "") for row in seen.allowed for port in row.ports or ("",)}
     return {
-        "allowed": " ".join(sorted(allowed)),
-        "denied": " ".join(sorted(row.I_p_protocol for row in seen.denied)),
+        "allowed": _traffic(seen.allowed),
+        "denied": _traffic(seen.denied),
         "sources": " ".join(sorted(seen.source_ranges)),
         "targets": " ".join(sorted(seen.target_tags)),
         "direction": seen.direction,
@@ -173,76 +183,27 @@ def firewall_facets(seen: Message) -> dict[str, str]:
     }
 
 
-def instance(spec: Spec, api: Api, machine: Planned, zone: str, ssh_public_key: str) -> Wanted:
-    """Return a machine, with everything that discovery later reads: labels, pod-cidr, guest attributes."""
+def _traffic(rows: Sequence[Message]) -> str:
+    """Return protocols and ports; gcloud writes a row for each port, khw one for each protocol."""
+    return " ".join(
+        sorted({row.I_p_protocol + (f":{port}" if port else "") for row in rows for port in row.ports or ("",)})
+    )
+
+
+def _node(spec: Spec, api: Api, machine: Planned, zone: str, ssh_public_key: str) -> Wanted:
+    """Return a node."""
     pool = spec.controllers if machine.role is Role.CONTROLLER else spec.workers
     alone = machine.role is Role.CONTROLLER and Role.WORKER in machine.roles  # firewall rules go by tags
-    metadata = {
-        "enable-guest-attributes": "TRUE",  # the machine publishes its SSH host keys there
-        "enable-oslogin": "FALSE",  # with OS Login the agent would ignore ssh-keys
-        "ssh-keys": f"{spec.ssh.user}:{ssh_public_key} {spec.ssh.user}",
-    }
-    if machine.pod_cidr:
-        metadata["pod-cidr"] = str(machine.pod_cidr)
-    message = compute_v1.Instance(
+    shape = Shape(
         name=machine.name,
-        description=mark(spec.name),
-        machine_type=f"projects/{api.gcp.project}/zones/{zone}/machineTypes/{pool.machine_type}",
-        can_ip_forward=True,
-        tags={"items": [spec.network.name, machine.role.value, *(["worker"] if alone else [])]},
-        labels={CLUSTER_LABEL: spec.name, ROLE_LABEL: machine.role.value},
-        metadata={"items": [{"key": key, "value": value} for key, value in sorted(metadata.items())]},
-        disks=[
-            {
-                "boot": True,
-                "auto_delete": True,
-                "initialize_params": {
-                    "disk_size_gb": pool.disk_gb,
-                    "source_image": machine.image,
-                    "labels": {CLUSTER_LABEL: spec.name},
-                },
-            }
-        ],
-        network_interfaces=[
-            {
-                "network": api.link(NETWORK, spec.network.name),
-                "subnetwork": api.link(SUBNET, spec.network.subnet),
-                "network_i_p": str(machine.address),
-                "access_configs": [{"type_": "ONE_TO_ONE_NAT", "name": "External NAT"}],
-            }
-        ],
+        role=machine.role.value,
+        address=str(machine.address),
+        machine_type=pool.machine_type,
+        disk_gb=pool.disk_gb,
+        image=machine.image,
+        tags=(machine.role.value, *((Role.WORKER.value,) if alone else ())),
+        public=not api.gcp.private_nodes,
+        forwards=True,
+        metadata={"pod-cidr": str(machine.pod_cidr)} if machine.pod_cidr else {},
     )
-    return Wanted(
-        kind=INSTANCE,
-        name=machine.name,
-        message=message,
-        facets=lambda seen: _instance_facets(seen, message),
-        zone=zone,
-        after=(f"{SUBNET.name}:{spec.network.subnet}",),
-    )
-
-
-def _instance_facets(seen: Message, ours: Message) -> dict[str, str]:
-    """Return what khw decides about a machine; tags, labels and metadata of others are theirs."""
-    theirs = metadata_of(seen)
-    first = next(iter(seen.network_interfaces), compute_v1.NetworkInterface())
-    facets = {
-        "address": first.network_i_p,
-        "machine-type": last(seen.machine_type),
-        "subnet": last(first.subnetwork),
-        "external-address": "yes" if first.access_configs else "no",
-        "can-ip-forward": "yes" if seen.can_ip_forward else "no",
-        "tags": " ".join(sorted(set(seen.tags.items) & set(ours.tags.items))),
-        "labels": " ".join(f"{key}={seen.labels[key]}" for key in sorted(ours.labels) if key in seen.labels),
-    }
-    for key, value in metadata_of(ours).items():
-        if key == "ssh-keys":
-            facets["ssh-key"] = "khw's" if value in theirs.get(key, "").splitlines() else "not khw's"
-        else:
-            facets[key] = theirs.get(key, "")
-    return facets
-
-
-def metadata_of(instance: Message) -> dict[str, str]:
-    """Return an instance's metadata as a mapping."""
-    return {str(item.key): str(item.value) for item in instance.metadata.items}
+    return instance(spec, api, shape, zone, ssh_public_key)

@@ -14,6 +14,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from khw.cluster.model import BASTION_DISK_GB, BASTION_TYPE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -90,16 +92,22 @@ def estimate(spec: Spec) -> Cost | None:
 def _items(spec: Spec, region: str) -> Iterator[Item]:
     table = _table()
     pools = [pool for pool in (spec.controllers, spec.workers) if pool.count]
+    private_nodes = spec.gcp is not None and spec.gcp.private_nodes
     kinds: Counter[str] = Counter()
     for pool in pools:
         kinds[pool.machine_type] += pool.count
+    if private_nodes:
+        kinds[BASTION_TYPE] += 1
     base, factors = table[MACHINES].get(region), table["machine_types"]
     for kind, count in sorted(kinds.items()):
         price = base * factors[kind] * count if base is not None and kind in factors else None
         yield Item(f"machine {kind}", count, price)
-    gigabytes = sum(pool.disk_gb * pool.count for pool in pools)
+    gigabytes = sum(pool.disk_gb * pool.count for pool in pools) + private_nodes * BASTION_DISK_GB
     a_month = table[DISKS].get(region)
     yield Item("GB of disk", gigabytes, None if a_month is None else gigabytes * a_month / table["hours_a_month"])
     machines = sum(pool.count for pool in pools)
-    yield Item("external address", machines, machines * table["external_address"])
+    addresses = 2 if private_nodes else machines  # the bastion's and NAT's, or each machine's own
+    yield Item("external address", addresses, addresses * table["external_address"])
+    if private_nodes:
+        yield Item("machine behind NAT", machines, min(machines * table["nat_machine"], table["nat_most"]))
     yield Item("forwarding rule", 1, table["forwarding_rule"])

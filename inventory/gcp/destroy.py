@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from khw.converge.changes import Action, Change
-from khw.inventory.gcp.compute import CLUSTER_LABEL
 from khw.inventory.gcp.errors import explained
 from khw.inventory.gcp.kinds import (
     ADDRESS,
@@ -21,11 +20,14 @@ from khw.inventory.gcp.kinds import (
     INSTANCE,
     NETWORK,
     ROUTE,
+    ROUTER,
     SUBNET,
     Kind,
 )
 from khw.inventory.gcp.library import refusals
+from khw.inventory.gcp.machine import CLUSTER_LABEL
 from khw.inventory.gcp.operations import Job, begin, finish, last, together
+from khw.inventory.gcp.private import nat_name, router_name
 from khw.inventory.gcp.routes import route_name
 from khw.inventory.gcp.wanted import mark
 from khw.inventory.gcp.zones import zones_of
@@ -41,14 +43,15 @@ USERS: dict[Kind, tuple[Kind, ...]] = {
     FORWARDING_RULE: (),
     ROUTE: (),
     FIREWALL: (),
+    ROUTER: (),
     INSTANCE: (),
     DISK: (INSTANCE,),
     BACKEND: (FORWARDING_RULE,),
-    ADDRESS: (FORWARDING_RULE,),
+    ADDRESS: (FORWARDING_RULE, ROUTER),
     HEALTH_CHECK: (BACKEND,),
     GROUP: (BACKEND,),
     SUBNET: (INSTANCE, GROUP),
-    NETWORK: (SUBNET, ROUTE, FIREWALL, GROUP, INSTANCE),
+    NETWORK: (SUBNET, ROUTE, ROUTER, FIREWALL, GROUP, INSTANCE),
 }
 
 
@@ -171,7 +174,9 @@ def _of_kind(spec: Spec, kind: Kind, item: Message, zone: str, own: Collection[s
         return Found(kind, name, zone)
     if name in names_of(spec, kind):
         return Found(kind, name, zone, NOT_OURS)
-    inside = kind in {FIREWALL, ROUTE, SUBNET} and last(item.network) in own and not name.startswith(COMES_ALONG)
+    inside = (
+        kind in {FIREWALL, ROUTE, ROUTER, SUBNET} and last(item.network) in own and not name.startswith(COMES_ALONG)
+    )
     return Found(kind, name, zone, IN_OUR_NETWORK) if inside else None
 
 
@@ -191,10 +196,13 @@ def _named(api: Api, spec: Spec) -> list[tuple[Kind, str, str]]:
 def names_of(spec: Spec, kind: Kind) -> set[str]:
     """Return the names that khw gives resources of this kind."""
     name = spec.network.name
-    firewalls = ("allow-internal", "allow-external", "allow-nodeports", "allow-health-check", "allow-nodes")
+    is_private = spec.gcp is not None and spec.gcp.private_nodes
+    door = ("allow-ssh", "allow-bastion", "deny-ssh") if is_private else ("allow-nodeports",)
+    firewalls = ("allow-internal", "allow-external", *door, "allow-health-check", "allow-nodes")
     return {
         NETWORK: {name},
-        ADDRESS: {name},
+        ADDRESS: {name, nat_name(spec)} if is_private else {name},
+        ROUTER: {router_name(spec)} if is_private else set(),
         SUBNET: {spec.network.subnet},
         FIREWALL: {f"{name}-{suffix}" for suffix in firewalls},
         GROUP: {f"{name}-controllers"},

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from khw.cluster.model import NOT_KNOWN_YET, Cluster, Node, Role
 from khw.errors import ProviderError
-from khw.inventory.gcp.compute import CLUSTER_LABEL, ROLE_LABEL, metadata_of
 from khw.inventory.gcp.errors import explained
 from khw.inventory.gcp.kinds import ADDRESS, INSTANCE
 from khw.inventory.gcp.library import refusals
+from khw.inventory.gcp.machine import CLUSTER_LABEL, ROLE_LABEL, metadata_of
 from khw.inventory.gcp.operations import Job, last, together
+from khw.inventory.gcp.private import nat_name
 from khw.inventory.gcp.zones import zones_of
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def discover(api: Api, spec: Spec) -> Cluster:
     all the same, with `unreachable` saying so: the others can go on.
     """
     found = _found(api, spec)
-    if not found:
+    if not found.keys() - {spec.bastion_name}:
         raise ProviderError(
             f"project {api.gcp.project} has no machine of cluster {spec.name} (label {CLUSTER_LABEL}={spec.name})",
             hint="`khw run --phase compute` makes them",
@@ -65,8 +66,8 @@ def foresee(api: Api, spec: Spec) -> Cluster:
 def _found(api: Api, spec: Spec) -> dict[str, Message]:
     """Return the machines by name: those in the list, and those that are there and not in it yet (lists may lag)."""
     found = {str(row.name): row for row in api.labelled(CLUSTER_LABEL, spec.name)}
-    missing = [machine.name for machine in spec.planned if machine.name not in found]
     zones = zones_of(spec, api.gcp)
+    missing = [name for name in zones if name not in found]
     asked = together(api, [Job(name, partial(api.get, INSTANCE, name, zones[name])) for name in missing])
     for name in missing:
         row = asked[name]
@@ -77,14 +78,24 @@ def _found(api: Api, spec: Spec) -> dict[str, Message]:
 
 def _cluster(api: Api, spec: Spec, found: Mapping[str, Message], api_address: str) -> Cluster:
     deadline = time.monotonic() + spec.timeouts.boot
-    jobs = [Job(name, partial(_node, api, spec, row, deadline)) for name, row in found.items()]
-    nodes: dict[object, Node] = {name: node for name, node in together(api, jobs).items() if node}
+    rows = dict(found)
+    bastion = rows.pop(spec.bastion_name, None) if api.gcp.private_nodes else None
+    jobs = [Job(name, partial(_node, api, spec, row, deadline)) for name, row in rows.items()]
+    if bastion is not None:
+        jobs.append(Job(spec.bastion_name, partial(_booted, api, bastion, deadline)))
+    seen = together(api, jobs)
+    door, keys = seen.pop(spec.bastion_name) if bastion is not None else (None, ())
+    nodes: dict[object, Node] = {name: node for name, node in seen.items() if node}
+    if api.gcp.private_nodes:
+        nodes = {name: _behind(spec, node, door, keys) for name, node in nodes.items()}
     missing = [_missing(spec, machine) for machine in spec.planned if machine.name not in nodes]
     planned = [machine.name for machine in spec.planned]
+    outside = api.get(ADDRESS, nat_name(spec)) if api.gcp.private_nodes else None
     return Cluster(
         spec=spec,
         nodes=tuple(sorted([*nodes.values(), *missing], key=lambda node: _order(node, planned))),
         api_address=api_address,
+        nat_address=str(outside.address) if outside is not None else None,
     )
 
 
@@ -113,11 +124,11 @@ def _node(api: Api, spec: Spec, row: Message, deadline: float) -> Node | None:
     if row is None:
         return None
     interface = row.network_interfaces[0]
-    external = next((str(access.nat_i_p) for access in interface.access_configs if access.nat_i_p), None)
+    external = _external(row)
     unreachable = ""
     if row.status != "RUNNING":
         unreachable = f"its instance is {row.status}"
-    elif not external:
+    elif not external and not api.gcp.private_nodes:
         unreachable = "its instance has no external address"
     elif not keys:
         unreachable = (
@@ -144,6 +155,30 @@ def _node(api: Api, spec: Spec, row: Message, deadline: float) -> Node | None:
     )
 
 
+def _external(row: Message) -> str | None:
+    configs = row.network_interfaces[0].access_configs
+    return next((str(access.nat_i_p) for access in configs if access.nat_i_p), None)
+
+
+def _behind(spec: Spec, node: Node, bastion: Message | None, keys: tuple[str, ...]) -> Node:
+    """Return a private node with its way in: at its internal address, through the bastion."""
+    why = ""
+    if bastion is None:
+        why = f"the bastion {spec.bastion_name} does not exist; `khw run --phase compute` makes it"
+    elif bastion.status != "RUNNING":
+        why = f"the bastion {spec.bastion_name} is {bastion.status}"
+    elif not keys:
+        why = f"the bastion {spec.bastion_name} published no SSH host keys within {spec.timeouts.boot:.0f} s of boot"
+    where = _external(bastion) if bastion is not None else None
+    return replace(
+        node,
+        ssh_host=node.internal_ip,
+        ssh_jump=f"{spec.ssh.user}@{where}" if where else "",
+        jump_keys=keys,
+        unreachable=node.unreachable or why,
+    )
+
+
 def _pod_cidr(spec: Spec, row: Message, role: Role) -> str | None:
     """Return the range that its metadata give it: a controller's only as long as there are no workers."""
     return None if role is Role.CONTROLLER and spec.workers.count else metadata_of(row).get("pod-cidr")
@@ -166,7 +201,8 @@ def _booted(api: Api, row: Message, deadline: float) -> tuple[Message | None, tu
 def expected(api: Api, spec: Spec) -> Iterator[tuple[str, str, Mapping[str, str]]]:
     """Give what discovery will ask, if the machines are where the cluster file has them."""
     yield api.labelled_reading(CLUSTER_LABEL, spec.name)
-    yield ADDRESS.client, "get", {**api.place(ADDRESS), ADDRESS.field: spec.network.name}
+    for name in (spec.network.name, *((nat_name(spec),) if api.gcp.private_nodes else ())):
+        yield ADDRESS.client, "get", {**api.place(ADDRESS), ADDRESS.field: name}
     for name, zone in zones_of(spec, api.gcp).items():
         yield _host_keys_reading(api, name, zone)
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from khw.cluster.model import Role
 from khw.inventory.gcp import discovery, preflight
-from khw.inventory.gcp.compute import CLUSTER_LABEL
 from khw.inventory.gcp.destroy import names_of
 from khw.inventory.gcp.kinds import (
     ADDRESS,
@@ -23,9 +22,11 @@ from khw.inventory.gcp.kinds import (
     INSTANCE,
     NETWORK,
     ROUTE,
+    ROUTER,
     SUBNET,
     Kind,
 )
+from khw.inventory.gcp.machine import CLUSTER_LABEL
 from khw.inventory.gcp.zones import zones_of
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 # What each phase compares, by kind; a firewall rule belongs to the phase that makes it.
 COMPARED: dict[str, tuple[Kind, ...]] = {
-    "compute": (NETWORK, ADDRESS, SUBNET, FIREWALL, INSTANCE),
+    "compute": (NETWORK, ADDRESS, ROUTER, SUBNET, FIREWALL, INSTANCE),
     "load-balancer": (FIREWALL, GROUP, GROUP, HEALTH_CHECK, BACKEND, FORWARDING_RULE),  # the group's members, too
     "routes": (ROUTE,),
 }

@@ -44,6 +44,7 @@ GROUP = Kind("instance-group", "InstanceGroupsClient", "instance_group", "zone",
 HEALTH_CHECK = Kind("health-check", "RegionHealthChecksClient", "health_check", "region", "health-checks")
 BACKEND = Kind("backend-service", "RegionBackendServicesClient", "backend_service", "region", "backend-services")
 FORWARDING_RULE = Kind("forwarding-rule", "ForwardingRulesClient", "forwarding_rule", "region", "forwarding-rules")
+ROUTER = Kind("router", "RoutersClient", "router", "region", "routers")
 ROUTE = Kind("route", "RoutesClient", "route", "global", "routes")
 
 KINDS = (
@@ -51,6 +52,7 @@ KINDS = (
     SUBNET,
     FIREWALL,
     ADDRESS,
+    ROUTER,
     INSTANCE,
     DISK,
     GROUP,

@@ -9,10 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from khw.checks import CheckResult, Status
+from khw.cluster.model import BASTION_DISK_GB, BASTION_TYPE
 from khw.errors import CredentialsError, DiffersError, ProviderError
 from khw.inventory.gcp import destroy, rights
-from khw.inventory.gcp.compute import CLUSTER_LABEL
-from khw.inventory.gcp.kinds import DISK, INSTANCE
+from khw.inventory.gcp.kinds import ADDRESS, DISK, FIREWALL, INSTANCE, ROUTER
+from khw.inventory.gcp.machine import CLUSTER_LABEL
 from khw.inventory.gcp.operations import Job, together
 from khw.inventory.gcp.sources import source_ranges
 from khw.inventory.gcp.zones import zones_of
@@ -59,7 +60,7 @@ def preflight(api: Api, spec: Spec) -> list[CheckResult]:
     rows = [first, *_together(parts)]
     if any(row.status is Status.FAILED for row in rows):
         return [*rows, *(_skipped(*part[:2], "what failed above comes first") for part in later)]
-    if there.issuperset(machine.name for machine in spec.planned):
+    if there.issuperset(zones_of(spec, api.gcp)):
         return [*rows, *(_skipped(*part[:2], "no machine is missing") for part in later)]
     return [*rows, *_together(later)]
 
@@ -79,7 +80,7 @@ def _sources(api: Api, spec: Spec) -> str:
 
 def _machines(api: Api, spec: Spec, there: set[str]) -> str:
     there.update(str(row.name) for row in api.labelled(CLUSTER_LABEL, spec.name))
-    return f"{len(there)} of {len(spec.planned)} are there"
+    return f"{len(there)} of {len(zones_of(spec, api.gcp))} are there"
 
 
 def _names(api: Api, spec: Spec) -> str:
@@ -141,10 +142,9 @@ def _checked(name: str, expected: str, look: Callable[[], str]) -> CheckResult:
 def expected(api: Api, spec: Spec) -> Iterator[tuple[str, str, Mapping[str, str]]]:
     """Give what `preflight` will ask, but for what it asks only where a machine is missing."""
     yield "RegionsClient", "get", _region_request(api)
-    pools = (spec.controllers, spec.workers)
     for zone in api.gcp.places:
         yield "ZonesClient", "get", _zone_request(api, zone)
-        for kind in {pool.machine_type for pool in pools}:
+        for kind in _types_in(api, spec, zone):
             yield "MachineTypesClient", "get", {**_zone_request(api, zone), "machine_type": kind}
     for image in {machine.image for machine in spec.planned}:
         yield "ImagesClient", *_image_reading(api, image)
@@ -167,14 +167,19 @@ def _zone(api: Api, name: str) -> str:
 
 
 def _pool_checks(api: Api, spec: Spec) -> Iterator[_Part]:
-    pools = (spec.controllers, spec.workers)
     several = len(api.gcp.places) > 1
-    for kind in sorted({pool.machine_type for pool in pools}):
-        for zone in api.gcp.places:
+    for zone in api.gcp.places:
+        for kind in sorted(_types_in(api, spec, zone)):
             name = f"machine type {kind}" + (f" in {zone}" if several else "")
             yield name, f"zone {zone} has {kind}", partial(_machine_type, api, kind, zone)
     for image in sorted({machine.image for machine in spec.planned}):
         yield f"image {image.rpartition('/')[2]}", f"{image} is there", partial(_image, api, image)
+
+
+def _types_in(api: Api, spec: Spec, zone: str) -> set[str]:
+    """Return the machine types that a zone is to have: any node's, and the bastion's in the first."""
+    bastion = {BASTION_TYPE} if api.gcp.private_nodes and zone == api.gcp.places[0] else set()
+    return {spec.controllers.machine_type, spec.workers.machine_type} | bastion
 
 
 def _machine_type(api: Api, name: str, zone: str) -> str:
@@ -210,7 +215,8 @@ def _quotas(api: Api, spec: Spec, there: set[str], region: Message) -> str:
     """Compare what is still to be made with what the region and the project have left."""
     project = api.ask("ProjectsClient", "get", "looking at the project's quotas", {"project": api.gcp.project})
     missing = [machine for machine in spec.planned if machine.name not in there]
-    needs = Counter(_needs(api, spec, missing))
+    bastion = api.gcp.private_nodes and spec.bastion_name not in there
+    needs = Counter(_needs(api, spec, missing, bastion=bastion))
     if not there:
         needs.update(_needs_once(spec, api.gcp))
     short = [
@@ -224,12 +230,14 @@ def _quotas(api: Api, spec: Spec, there: set[str], region: Message) -> str:
             hint=f"a smaller cluster, another region, or more quota for {api.gcp.region} "
             "(console: IAM & Admin, Quotas)",
         )
-    return f"enough for {len(missing)} machines"
+    return f"enough for {len(missing) + bastion} machines"
 
 
-def _needs(api: Api, spec: Spec, missing: Sequence[Planned]) -> dict[str, int]:
+def _needs(api: Api, spec: Spec, missing: Sequence[Planned], *, bastion: bool) -> dict[str, int]:
     pools: dict[str, Pool] = {"controller": spec.controllers, "worker": spec.workers}
     kinds = Counter(pools[machine.role.value].machine_type for machine in missing)
+    if bastion:
+        kinds[BASTION_TYPE] += 1
     cpus = {kind: _type(api, kind, api.gcp.places[0]).guest_cpus * count for kind, count in kinds.items()}
     families: Counter[str] = Counter()  # E2 counts among CPUS; others have a quota of their own beside it
     for kind, count in cpus.items():
@@ -237,9 +245,9 @@ def _needs(api: Api, spec: Spec, missing: Sequence[Planned]) -> dict[str, int]:
     return {
         **families,
         "CPUS": sum(cpus.values()),
-        "INSTANCES": len(missing),
-        "IN_USE_ADDRESSES": len(missing),
-        "DISKS_TOTAL_GB": sum(pools[machine.role.value].disk_gb for machine in missing),
+        "INSTANCES": len(missing) + bastion,
+        "IN_USE_ADDRESSES": int(bastion) if api.gcp.private_nodes else len(missing),
+        "DISKS_TOTAL_GB": sum(pools[machine.role.value].disk_gb for machine in missing) + bastion * BASTION_DISK_GB,
     }
 
 
@@ -248,9 +256,10 @@ def _needs_once(spec: Spec, gcp: Gcp) -> dict[str, int]:
     return {
         "NETWORKS": 1,
         "SUBNETWORKS": 1,
-        "FIREWALLS": 5,
+        "FIREWALLS": len(destroy.names_of(spec, FIREWALL)),
+        "ROUTERS": len(destroy.names_of(spec, ROUTER)),
         "ROUTES": spec.workers.count + 2,  # the network's and the subnet's own come along
-        "STATIC_ADDRESSES": 1,
+        "STATIC_ADDRESSES": len(destroy.names_of(spec, ADDRESS)),
         "FORWARDING_RULES": 1,
         "HEALTH_CHECKS": 1,
         "BACKEND_SERVICES": 1,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from khw.errors import DiffersError, UsageError
 from khw.inventory.gcp import balancer, compute, destroy, discovery, expected, firewall, preflight, routes
 from khw.inventory.gcp.clients import Api
+from khw.inventory.gcp.machine import CLUSTER_LABEL
 from khw.inventory.gcp.operations import last
 from khw.inventory.gcp.wanted import ensure
 from khw.inventory.gcp.zones import zones_of
@@ -55,7 +56,7 @@ class GcpProvider:
     def _refuse_strangers(self) -> None:
         """Name a machine of the cluster's that the file does not ask for, or not there: khw removes none itself."""
         zones = zones_of(self.spec, self.api.gcp)
-        found = self.api.labelled(compute.CLUSTER_LABEL, self.spec.name)
+        found = self.api.labelled(CLUSTER_LABEL, self.spec.name)
         strangers = [row for row in found if zones.get(str(row.name)) != last(row.zone)]
         if strangers:
             told = "\n".join(self._stranger(str(row.name), last(row.zone), zones) for row in strangers)

@@ -31,6 +31,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "regionHealthChecks": (*MADE, "useReadOnly"),
     "regionBackendServices": (*MADE, "use"),
     "forwardingRules": (*MADE, "setLabels"),
+    "routers": ("list",),  # khw destroy looks for those of a cluster whose file no longer asks for private nodes
     "projects": ("get",),
     "regions": ("get",),
     "zones": ("get",),
@@ -39,12 +40,14 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "regionOperations": ("get",),
     "zoneOperations": ("get",),
 }
+FOR_PRIVATE_NODES: dict[str, tuple[str, ...]] = {"routers": MADE}
 MOST_AT_ONCE = 100  # permissions in one question
 
 
-def permissions() -> list[str]:
+def permissions(*, private_nodes: bool = False) -> list[str]:
     """Return all that khw needs, in order."""
-    return sorted(f"compute.{kind}.{verb}" for kind, verbs in NEEDED.items() for verb in verbs)
+    kinds = {**NEEDED, **(FOR_PRIVATE_NODES if private_nodes else {})}
+    return sorted(f"compute.{kind}.{verb}" for kind, verbs in kinds.items() for verb in verbs)
 
 
 class CannotAskError(ProviderError):
@@ -54,9 +57,10 @@ class CannotAskError(ProviderError):
 def check(api: Api) -> str:
     """Return that all rights are there; an error names those that are not."""
     project = api.gcp.project
+    needed = permissions(private_nodes=api.gcp.private_nodes)
     held: set[str] = set()
     with explained("asking for rights", api.gcp):
-        for part in _parts(permissions()):
+        for part in _parts(needed):
             try:
                 said = api.beside(
                     "cloudresourcemanager", f"v1/projects/{project}:testIamPermissions", {"permissions": part}
@@ -69,14 +73,14 @@ def check(api: Api) -> str:
                     hint=f"`gcloud services enable cloudresourcemanager.googleapis.com --project {project}`",
                 ) from None
             held.update(said.get("permissions", ()))
-    missing = [name for name in permissions() if name not in held]
+    missing = [name for name in needed if name not in held]
     if missing:
         raise CredentialsError(
             f"these credentials may not do all that it takes in project {project}: {', '.join(missing)}",
             hint="roles/compute.admin gives all of them; or a role of your own: `gcloud iam roles create khw "
-            f"--project {project} --permissions {','.join(permissions())}`, and grant it",
+            f"--project {project} --permissions {','.join(needed)}`, and grant it",
         )
-    return f"all {len(permissions())} are there"
+    return f"all {len(needed)} are there"
 
 
 def _parts(rows: list[str]) -> Iterator[list[str]]:

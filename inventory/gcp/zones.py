@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 
 def zones_of(spec: Spec, gcp: Gcp) -> dict[str, str]:
-    """Return the zone of each machine that the cluster file asks for, by its name."""
-    found: dict[str, str] = {}
+    """Return the zone of each machine that the cluster file asks for, by its name; a bastion is in the first."""
+    found: dict[str, str] = {spec.bastion_name: gcp.places[0]} if gcp.private_nodes else {}
     seen: dict[str, int] = {}
     for machine in spec.planned:
         turn = seen.get(machine.role, 0)

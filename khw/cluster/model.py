@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+BASTION_TYPE = "e2-micro"  # it passes packets on
+BASTION_DISK_GB = 10  # its image's own size
+
+
 class Role(StrEnum):
     """What a machine is for; also the name of its Nornir group and of its network tag."""
 
@@ -108,6 +112,11 @@ class Gcp(_Part):
         (),
         description="Zones of the region to spread the machines over, instead of `zone`: the first controller and the"
         " first worker are in the first one, and so on in turn.",
+    )
+    private_nodes: bool = Field(
+        False,
+        description="Machines get no external address: a bastion, which khw makes, leads to them, and Cloud NAT leads"
+        " them out.",
     )
     endpoint: str | None = Field(None, description="The API's URL, if it is not Google's own: the lab's.")
     credentials: Literal["default", "anonymous"] = Field(
@@ -299,6 +308,16 @@ class Spec(_Part):
         )
 
     @property
+    def bastion_name(self) -> str:
+        """What the machine is called that leads to private nodes (provider gcp)."""
+        return f"{self.network.name}-bastion"
+
+    @property
+    def bastion_address(self) -> IPv4Address:
+        """Its address inside: the last of the subnet that Google gives to machines."""
+        return self.network.subnet_cidr[-3]
+
+    @property
     def api_port(self) -> int:
         """The port of the API from outside: the controllers' own, unless haproxy is beside it."""
         haproxy = self.provider == "static" and self.static and self.static.balancer == "haproxy"
@@ -368,6 +387,7 @@ class Node:
     ssh_user: str = "khw"
     ssh_key: str = ""  # a private key's file of its own, instead of the cluster's
     ssh_jump: str = ""  # through whom it is reached, as `ssh -J` takes it
+    jump_keys: tuple[str, ...] = ()  # that one's host keys, if khw made it: then khw's own key opens it, and no other
     host_keys: tuple[str, ...] = ()  # "ssh-ed25519 AAAA…"
     unreachable: str = ""  # why there is no use in connecting: "its instance is TERMINATED"
     exists: bool = True  # False: the cluster file asks for it, and it is not made yet
@@ -401,6 +421,7 @@ class Cluster:
     spec: Spec
     nodes: tuple[Node, ...]
     api_address: str  # the load balancer's external address, without a port
+    nat_address: str | None = None  # where private nodes are seen outside (provider gcp)
     may_bootstrap: bool = False  # its etcd was never whole: members may start a cluster, and not only join one
 
     @cached_property

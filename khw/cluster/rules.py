@@ -159,6 +159,11 @@ def _machines(spec: Spec) -> Iterator[Finding]:
         else {}
     )
     names: dict[str, str] = {}
+    if spec.gcp and spec.gcp.private_nodes:
+        reserved[spec.bastion_address] = "the bastion's (gcp.private_nodes)"
+        names[spec.bastion_name] = spec.bastion_name
+        if not NAME.match(spec.bastion_name):
+            yield ("network", "name"), f"{spec.bastion_name!r}, the bastion's, is no host name: it is too long"
     addresses: dict[IPv4Address, str] = {}
     told: set[tuple[int | str, ...]] = set()
     for key, pool in (("controllers", spec.controllers), ("workers", spec.workers)):

@@ -124,6 +124,7 @@ def template(*, project: str | None = None, endpoint: str | None = None, name: s
         "  region: us-west1",
         "  zone: us-west1-c",
         "  # zones: [us-west1-a, us-west1-b, us-west1-c]   # spread over these instead, in turn",
+        "  # private_nodes: true   # no external addresses: in through a bastion, out by Cloud NAT",
     ]
     if endpoint:
         rows += [f"  endpoint: {endpoint}", "  credentials: anonymous"]

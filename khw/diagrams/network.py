@@ -69,6 +69,10 @@ def picture(seen: Observed) -> Picture:
     if others:
         lines = tuple(f"{route.dest_range} → {route.next_hop}" for route in others)
         boxes.append(Box(id="routes", title="other routes", lines=lines, kind=Kind.ROUTE, parent="vpc"))
+    door = next((node.ssh_jump.rpartition("@")[2] for node in cluster.nodes if node.jump_keys), "")
+    if door:
+        boxes += _ways(cluster.spec.bastion_name, door, cluster.nat_address)
+        links.append(Link(source="operator", target="bastion", label="ssh"))
     if seen.firewall:
         lines = tuple(_rule(rule, network.name) for rule in seen.firewall)
         boxes.append(Box(id="firewall", title="firewall", lines=lines, kind=Kind.FIREWALL, parent="vpc"))
@@ -95,9 +99,25 @@ def arrangement(seen: Observed) -> Part:
     )
     inside: list[Part] = [Frame("subnet", machines)]
     inside += [Leaf(box.id) for box in shown.inside("vpc") if box.id in {"routes", "firewall"}]
+    ways = tuple(Leaf(box.id) for box in shown.inside("vpc") if box.id in {"bastion", "nat"})
+    if ways:
+        inside.insert(0, Row(ways, gap=28))
     return Column(
         (Leaf("operator"), Leaf("balancer"), Frame("vpc", Column(tuple(inside), gap=22))),
         gap=44,
+    )
+
+
+def _ways(name: str, address: str, nat: str | None) -> Iterator[Box]:
+    """Give what leads into a network whose machines have no external address, and what leads out of it."""
+    lines = (f"outside {address}", "leads SSH to the machines")
+    yield Box(id="bastion", title=name, lines=lines, kind=Kind.BALANCER, parent="vpc")
+    yield Box(
+        id="nat",
+        title="Cloud NAT",
+        lines=(f"outside {nat or '?'}", "leads the machines out"),
+        kind=Kind.BALANCER,
+        parent="vpc",
     )
 
 
@@ -161,8 +181,10 @@ def _described(seen: Observed) -> str:
     machines = "; ".join(f"{n.name} at {n.internal_ip}" for n in cluster.nodes)
     routes = "; ".join(f"{r.dest_range} to {r.next_hop}" for r in seen.routes)
     firewall = "; ".join(_rule(rule, cluster.network.name) for rule in seen.firewall)
+    doors = {node.ssh_jump.rpartition("@")[2] for node in cluster.nodes if node.jump_keys}
+    ways = "".join(f"The bastion at {door} leads SSH to them, Cloud NAT leads them out. " for door in sorted(doors))
     return (
-        f"The VPC {cluster.network.name} with the subnet {cluster.network.subnet_cidr}. Machines: {machines}. "
+        f"The VPC {cluster.network.name} with the subnet {cluster.network.subnet_cidr}. Machines: {machines}. {ways}"
         f"The load balancer at {cluster.api_url} stands before the controllers. Routes: {routes or 'none'}. "
         f"Firewall rules: {firewall or 'none'}."
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from khw.errors import DiffersError
-from khw.inventory.gcp import compute as gcp_compute
 from khw.inventory.gcp.destroy import Found, remove
 from khw.inventory.gcp.kinds import BACKEND, FIREWALL, FORWARDING_RULE, HEALTH_CHECK, INSTANCE, ROUTE
+from khw.inventory.gcp.machine import CLUSTER_LABEL
 from khw.inventory.gcp.operations import begin, finish, last
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def stop(provider: GcpProvider, machine: str) -> None:
 
 def start_stopped(provider: GcpProvider) -> None:
     """Switch on every machine of the cluster that is off."""
-    for row in provider.api.labelled(gcp_compute.CLUSTER_LABEL, provider.spec.name):
+    for row in provider.api.labelled(CLUSTER_LABEL, provider.spec.name):
         if row.status in {"TERMINATED", "STOPPED", "STOPPING"}:
             _switch(provider, str(row.name), "start_unary", "starting")
 
@@ -80,7 +80,7 @@ def _cleared(provider: GcpProvider, resources: tuple[str, ...]) -> bool:
 
 def _switch(provider: GcpProvider, machine: str, method: str, doing: str) -> None:
     api = provider.api
-    rows = api.labelled(gcp_compute.CLUSTER_LABEL, provider.spec.name)
+    rows = api.labelled(CLUSTER_LABEL, provider.spec.name)
     zone = next((last(row.zone) for row in rows if row.name == machine), api.gcp.zone)
     what = f"{doing} {machine}"
     finish(api, begin(api, INSTANCE.client, method, {**api.place(INSTANCE, zone), "instance": machine}, what), what)

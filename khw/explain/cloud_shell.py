@@ -22,6 +22,7 @@ from khw.inventory.gcp.kinds import (
     INSTANCE,
     NETWORK,
     ROUTE,
+    ROUTER,
     SUBNET,
 )
 from khw.inventory.gcp.operations import last
@@ -90,6 +91,8 @@ def on_google(api: Api, rows: Iterable[Wanted], members: Sequence[Node] = ()) ->
             names = ",".join(node.name for node in members if node.zone == row.zone)
             flags = joined((f"--zone={row.zone}", f"--instances={names}"))
             blocks.append(f"gcloud compute instance-groups unmanaged add-instances {row.name} {flags}")
+        if row.kind is ROUTER:
+            blocks += [_create_nat(api, row, nat) for nat in row.message.nats]
         if row.kind is BACKEND:
             blocks += [_add_backend(api, row, backend) for backend in row.message.backends]
     return "\n".join(blocks)
@@ -115,6 +118,14 @@ def _word(name: str, value: object) -> str:
     return f'"{word.strip(chr(39)).replace(SSH_KEY, PUBLIC_KEY)}"' if SSH_KEY in word else word
 
 
+def _create_nat(api: Api, row: Wanted, nat: Message) -> str:
+    pool = ",".join(last(link) for link in nat.nat_ips)
+    return (
+        f"gcloud compute routers nats create {nat.name} --router={row.name} --region={api.gcp.region} "
+        f"--nat-external-ip-pool={pool} --nat-all-subnet-ip-ranges"
+    )
+
+
 def _add_backend(api: Api, row: Wanted, backend: Message) -> str:
     parts = backend.group.split("/")
     return (
@@ -136,11 +147,13 @@ def _address(_seen: Message) -> dict[str, Any]:
 
 
 def _firewall(seen: Message) -> dict[str, Any]:
-    allowed = [f"{row.I_p_protocol}:{port}" for row in seen.allowed for port in row.ports]
-    allowed += [row.I_p_protocol for row in seen.allowed if not row.ports]
+    traffic = [*seen.allowed, *seen.denied]
+    rules = [f"{row.I_p_protocol}:{port}" for row in traffic for port in row.ports]
+    rules += [row.I_p_protocol for row in traffic if not row.ports]
+    how = {"action": "DENY", "rules": ",".join(rules)} if seen.denied else {"allow": ",".join(rules)}
     return {
         "network": last(seen.network),
-        "allow": ",".join(allowed),
+        **how,
         "source-ranges": ",".join(seen.source_ranges),
         "target-tags": ",".join(seen.target_tags),
         "priority": seen.priority,
@@ -157,6 +170,7 @@ def _instance(seen: Message) -> dict[str, Any]:
         "subnet": last(interface.subnetwork),
         "private-network-ip": interface.network_i_p,
         "can-ip-forward": seen.can_ip_forward,
+        "no-address": not interface.access_configs,
         "tags": ",".join(seen.tags.items),
         "labels": ",".join(f"{key}={value}" for key, value in sorted(seen.labels.items())),
         "metadata": ",".join(pairs),
@@ -211,6 +225,7 @@ _FLAGS: dict[Any, Callable[[Message], dict[str, Any]]] = {
     NETWORK: _network,
     SUBNET: _subnet,
     ADDRESS: _address,
+    ROUTER: lambda seen: {"network": last(seen.network)},
     FIREWALL: _firewall,
     INSTANCE: _instance,
     GROUP: lambda _seen: {},

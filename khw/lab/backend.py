@@ -110,6 +110,15 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Nat:
+    """A Cloud NAT: those machines of a network that have no external address are seen outside at this one."""
+
+    network: str
+    address: str
+    subnets: tuple[str, ...] | None  # names; None: all of the network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
     """A machine as the network sees it: one for every instance, created yet or not, running or not."""
 
@@ -164,6 +173,7 @@ class NetworkState:
     attachments: tuple[Attachment, ...] = ()
     addresses: tuple[str, ...] = ()  # external addresses in use or reserved, for a machine or not
     load_balancers: tuple[LoadBalancer, ...] = ()
+    nats: tuple[Nat, ...] = ()
 
 
 class Backend(Protocol):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from khw.lab.backend import Attachment, Firewall, NetworkState, Traffic
 
 ANYWHERE = IPv4Network("0.0.0.0/0")
+OUTSIDE = IPv4Network("127.0.0.0/8")  # where external addresses are, and the clients of those
 PROBER = "35.191.0.1"  # of Google's range of health checkers: checks need a firewall rule here too
 NUMBERS = {"ipip": "4", "esp": "50", "ah": "51"}
 
@@ -22,6 +23,17 @@ NUMBERS = {"ipip": "4", "esp": "50", "ah": "51"}
 def interface(machine: str) -> str:
     """Return the name of a machine's interface on the router, within Linux's 15 characters."""
     return "m-" + hashlib.sha256(machine.encode()).hexdigest()[:12]
+
+
+def stand_in(internal_ip: str) -> str:
+    """
+    Return the source of what a machine without an external address sends to external ones: 127.128 to 127.191.
+
+    On Google that is its internal address. Here external addresses are loopback ones, and kubelet's rule against
+    foreign localnet traffic lets through only what has loopback addresses on both ends.
+    """
+    second, third, fourth = internal_ip.split(".")[1:]
+    return f"127.{128 + int(second) % 64}.{third}.{fourth}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +103,36 @@ def render(state: NetworkState) -> str:
         "  chain probe {",
         *_jump("oifname", "rules", "goto", known),
         "  }",
+        *_translations(state),
         "}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def translated(state: NetworkState) -> dict[str, str]:
+    """Return at which address machines without one of their own are seen outside, by the source of what they send."""
+    return {
+        source: nat.address
+        for nat in state.nats
+        for machine in state.attachments
+        for source in (machine.internal_ip, stand_in(machine.internal_ip))
+        if not machine.external_ip
+        and machine.network == nat.network
+        and (nat.subnets is None or machine.subnet in nat.subnets)
+    }
+
+
+def _translations(state: NetworkState) -> list[str]:
+    """Render Cloud NAT: for what goes to the load balancers, which are here, and for what goes on to a machine."""
+    pairs = ", ".join(f"{inside} : {outside}" for inside, outside in sorted(translated(state).items()))
+    if not pairs:
+        return []
+    rule = f"    ip daddr {OUTSIDE} snat ip to ip saddr map {{ {pairs} }}"
+    return [
+        line
+        for hook in ("input", "postrouting")
+        for line in (f"  chain nat-{hook} {{", f"    type nat hook {hook} priority 100;", rule, "  }")
+    ]
 
 
 def _jump(key: str, prefix: str, verb: str, interfaces: Iterable[str]) -> list[str]:
@@ -108,14 +147,16 @@ def _balancers(state: NetworkState) -> list[str]:
 
 def _machine_chains(state: NetworkState, machine: Attachment) -> list[str]:
     name = interface(machine.machine)
-    own = ", ".join(filter(None, (machine.internal_ip, machine.external_ip)))
+    own = ", ".join((machine.internal_ip, machine.external_ip or stand_in(machine.internal_ip)))
     neighbours = ", ".join(
         f'"{interface(peer.machine)}"' for peer in state.attachments if peer.network == machine.network
     )
+    lost = not machine.external_ip and machine.internal_ip not in translated(state)
     spoofed = [] if machine.can_ip_forward else [f"    ip saddr != {{ {own} }} drop"]
     strange = [] if machine.can_ip_forward else [f"    ip daddr != {{ {own} }} drop"]
     return [
         f"  chain from-{name} {{",
+        *([f"    ip daddr {OUTSIDE} drop"] if lost else []),  # it has no way out
         *spoofed,
         *_rules(rules_of(state, machine, "EGRESS"), "ip daddr", allowed="return"),
         "  }",

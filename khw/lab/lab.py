@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -26,7 +27,7 @@ from khw.lab.names import Names
 from khw.lab.network import Router
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 START_SECONDS = 90
 END_SECONDS = 30
@@ -169,9 +170,6 @@ def ssh_command(name: str, node: str, command: Sequence[str] = ()) -> list[str]:
         msg = f"lab {name} has no machine {node!r}"
         raise LabError(msg, hint=f"it has {there}")
     address, keys = machine.plug.external_ip, machine.published
-    if not address:
-        msg = f"{node} has no external address"
-        raise LabError(msg)
     if not keys or machine.pid is None:
         msg = f"{node} is not up"
         raise LabError(msg, hint="khw lab status; start the instance, or wait until it has booted")
@@ -187,8 +185,25 @@ def ssh_command(name: str, node: str, command: Sequence[str] = ()) -> list[str]:
         "HostKeyAlias": node,
         "LogLevel": "ERROR",
     }
-    flags = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-    return ["ssh", *flags, f"{LAB_USER}@{address}", *command]
+    if not address:
+        address = machine.plug.internal_ip
+        options["ProxyCommand"] = shlex.join(_through(lab, node, options))
+    return ["ssh", *_flags(options), f"{LAB_USER}@{address}", *command]
+
+
+def _flags(options: Mapping[str, str]) -> list[str]:
+    return [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+
+
+def _through(lab: Layout, node: str, options: Mapping[str, str]) -> list[str]:
+    """Return the ssh command that leads to a machine without an external address: through one that has one."""
+    doors = [each for each in machines.every(lab) if each.plug.external_ip and each.pid and each.published]
+    if not doors:
+        msg = f"{node} has no external address, and no machine of lab {lab.name} that runs has one"
+        raise LabError(msg, hint="khw lab status")
+    door = min(doors, key=lambda each: (not each.name.endswith("-bastion"), each.name))
+    way = _flags({**options, "HostKeyAlias": door.name})
+    return ["ssh", *way, "-W", "%h:%p", f"{LAB_USER}@{door.plug.external_ip}"]
 
 
 def _kinds(machine: Machine) -> list[str]:

@@ -8,11 +8,10 @@ one listener, which still sees the port that the client asked for. The table is 
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from khw.lab.firewall import merged_ports, rules_of
+from khw.lab.firewall import OUTSIDE, merged_ports, rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 Spans: TypeAlias = tuple[tuple[int, int], ...]
 
-OUTSIDE = IPv4Network("127.0.0.0/8")  # where clients of external addresses come from
 CATCH_PORT = 1  # leads nowhere by itself: no rule opens it
 MOST_LISTENERS = 64  # of one range
 LISTEN = "0A"

@@ -161,7 +161,7 @@ def has_network(pid: int) -> bool:
 
 def guest_batch(plug: Plug) -> str:
     """Return what `ip` does inside a machine: address, default route, and the way to external addresses."""
-    own = plug.external_ip or plug.internal_ip
+    own = plug.external_ip or firewall.stand_in(plug.internal_ip)
     lines = [
         "link set lo up",
         *HALF_LOOPBACK,
@@ -169,17 +169,18 @@ def guest_batch(plug: Plug) -> str:
         "link set eth0 up",
         f"route add {plug.gateway} dev eth0",
         f"route add default via {plug.gateway} dev eth0",
-        *([f"addr add {plug.external_ip}/32 dev lo"] if plug.external_ip else []),
+        f"addr add {own}/32 dev lo",
         f"route add {plug.block} via {plug.gateway} dev eth0 src {own}",
     ]
     return "\n".join(lines) + "\n"
 
 
 def addresses(state: NetworkState) -> set[str]:
-    """Return the router's own addresses: gateways, load balancers, the resolver and the health checkers' source."""
+    """Return the router's own addresses: gateways, load balancers, NAT's, the resolver, the health checkers' source."""
     gateways = (gateway(subnet.cidr) for subnet in state.subnets)
     balancers = (balancer.address for balancer in state.load_balancers)
-    return {f"{address}/32" for address in (*gateways, *balancers, RESOLVER, firewall.PROBER)}
+    nats = (nat.address for nat in state.nats)
+    return {f"{address}/32" for address in (*gateways, *balancers, *nats, RESOLVER, firewall.PROBER)}
 
 
 def gateway(cidr: str) -> str:
@@ -199,8 +200,8 @@ def routes(state: NetworkState, links: Iterable[str]) -> set[str]:
             continue
         source = gateways.get((attachment.network, attachment.subnet))
         lines.add(route_line(attachment.internal_ip, None, device, 0, source))
-        if attachment.external_ip:
-            lines.add(route_line(attachment.external_ip, attachment.internal_ip, device, 0))
+        outside = attachment.external_ip or firewall.stand_in(attachment.internal_ip)
+        lines.add(route_line(outside, attachment.internal_ip, device, 0))
     for route in state.routes:
         through = devices.get(route.next_hop_ip, "")
         if through in links:

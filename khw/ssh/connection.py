@@ -147,7 +147,7 @@ class KhwConnection:
                 raise UnreachableError(
                     f"{error.message}; the bastion {jump.hops if jump else ''}: {said}",
                     node=name,
-                    hint="your own ssh logs in there: does `ssh BASTION true` work, without a question?",
+                    hint=jump.hint if jump else "",
                 ) from None
             raise
 

@@ -45,9 +45,14 @@ def remembered(workspace: Workspace) -> tuple[Node, ...]:
     """Return the machines as they were at the last run; none if that is not known, or not readable."""
     try:
         rows = json.loads(workspace.machines.read_bytes())
-        return tuple(Node(**{**row, "role": Role(row["role"]), "host_keys": tuple(row["host_keys"])}) for row in rows)
+        return tuple(_node(row) for row in rows)
     except (OSError, ValueError, TypeError, KeyError):
         return ()
+
+
+def _node(row: Mapping[str, Any]) -> Node:
+    keys = {name: tuple(row[name]) for name in ("host_keys", "jump_keys")}
+    return Node(**{**row, **keys, "role": Role(row["role"])})
 
 
 def _fit(node: Node) -> bool:

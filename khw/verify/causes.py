@@ -26,6 +26,8 @@ ALL, MAJORITY, ANY = Quorum.ALL, Quorum.MAJORITY, Quorum.ANY
 UNITS = "/etc/systemd/system"
 NETWORKS = "/etc/cni/net.d/"
 COMPONENTS = ("kube-controller-manager", "kube-scheduler")
+WAYS_IN = ("allow-external", "allow-ssh", "allow-bastion")  # firewall rules on the way of a login
+NOT_TO_THE_API = ("nodeports", "router:", "allow-ssh", "bastion", "deny-ssh")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -252,7 +254,9 @@ class Model:
         here = thing.node
         match thing.kind:
             case "machine":
-                return [_all(*self._cloud("allow-external"), Thing("cloud", f"instance:{here}"))]
+                doors = [thing for rule in WAYS_IN for thing in self._cloud(rule)]
+                bastion = Thing("cloud", f"instance:{self.cluster.spec.bastion_name}")  # of private nodes
+                return [_all(*doors, bastion, Thing("cloud", f"instance:{here}"))]
             case "cloud" if "allow-nodes" in thing.name:  # by their external addresses: one that is off has none
                 return [_all(*(Thing("machine", "", node.name) for node in self.cluster.nodes))]
             case "unit":
@@ -277,7 +281,7 @@ class Model:
             case "api-names":
                 return [_all(*self._here("/var/lib/kubernetes/kubernetes", here))]
             case "load-balancer":
-                ways = [thing for thing in self._cloud() if "nodeports" not in thing.name]
+                ways = [thing for thing in self._cloud() if not any(part in thing.name for part in NOT_TO_THE_API)]
                 pairs = self._files("/var/lib/kubernetes/kubernetes")  # whoever is sent to that one is not served
                 sides = [Needs(self._on_controllers(kind), ANY) for kind in ("api-server", "api-names")]
                 return [*sides, _all(*ways, *pairs)]
@@ -291,7 +295,7 @@ class Model:
                 inside = containerd if thing.kind == "runtime" else Thing("runtime", "", here)
                 return [_all(inside), *self._ground(here)]
             case "node":
-                return [_all(API, *self._worker(here)), *self._ground(here)]
+                return [_all(API, *self._worker(here), *self._cloud("router:")), *self._ground(here)]
             case "pod":
                 leading = [Needs(tuple(Thing("lease", name) for name in COMPONENTS))]
                 mine = (Thing("node", "", here), Thing("images", "", here))

@@ -117,9 +117,31 @@ def _reached(bench: Bench, pod: Pod, target: str, seconds: float) -> str:
 
 
 def node_port(context: Context, bench: Bench) -> Iterable[Finding]:
-    """Ask each worker's NodePort from here, at its external address."""
+    """Ask each worker's NodePort from here, at its external address; from a pod where nobody outside reaches it."""
+    gcp = context.cluster.spec.gcp
+    private = context.cluster.spec.provider == "gcp" and gcp is not None and gcp.private_nodes
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield from pool.map(lambda node: _node_port(context, node, bench.node_port), context.cluster.workers)
+        if private:
+            yield from pool.map(lambda node: _private_node_port(bench, node), context.cluster.workers)
+        else:
+            yield from pool.map(lambda node: _node_port(context, node, bench.node_port), context.cluster.workers)
+
+
+def _private_node_port(bench: Bench, node: Node) -> Finding:
+    """Ask from a pod of another worker if there is one: nothing outside has a way to the node's address."""
+    target = f"{node.internal_ip}:{bench.node_port}"
+    expected = f"a pod answers at {target}, asked from a pod: the node has no external address"
+    others = sorted(bench.pods, key=lambda name: (name == node.name, name))
+    if not others:
+        return Finding(ok=None, node=node.name, expected=expected, actual="there is no pod to ask from")
+    reason = _reached(bench, bench.pods[others[0]], target, SETTLE_SECONDS)
+    return Finding(
+        ok=not reason,
+        node=node.name,
+        expected=expected,
+        actual=f"{target} {reason or 'answers'}",
+        hint="systemctl status kube-proxy; khw run --phase compute shows the firewall's rules",
+    )
 
 
 def _node_port(context: Context, node: Node, port: int) -> Finding:

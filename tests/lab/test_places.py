@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -141,4 +142,46 @@ def test_controllers_over_three_zones_outlive_the_loss_of_one(tmp_path: Path) ->
             assert sum(line.startswith("instance") and zone in line.split() for line in told.splitlines()) == 3, zone
         assert len(in_zones(khw)) == 6 + 6 + 3
         khw.ok("destroy", "--yes")
+        assert in_zones(khw) == []
+
+
+NETWORK = "kubernetes-the-hard-way"
+BESIDE = (f"router:{NETWORK}-router", f"address:{NETWORK}-nat", f"instance:{NETWORK}-bastion")
+
+
+def gets_out(khw: Khw) -> bool:
+    """Whether a node reaches the API's address, which lets in nobody else than NAT's address and the operator."""
+    api = YAML(typ="safe").load((khw.folder / khw.ok("kubeconfig").strip()).read_text())["clusters"][0]["cluster"]
+    done = khw("ssh", "worker-0", "curl", "--insecure", "--silent", "--max-time", "5", f"{api['server']}/readyz")
+    return done.stdout.strip() == "ok"
+
+
+def test_private_nodes_are_reached_through_the_bastion_alone_and_get_out_by_nat(tmp_path: Path) -> None:
+    with project(tmp_path, gcp={"private_nodes": True}, controllers={"count": 1}, workers={"count": 1}) as khw:
+        planned = json.dumps(khw.json("plan"))
+        assert all(one in planned for one in BESIDE)
+        is_a_cluster(khw)
+        assert {row["external_ip"] for row in khw.json("inventory")} == {None}
+        assert khw.on("worker-0", "hostname").strip() == "worker-0"
+        told = subprocess.run(
+            [KHW, "lab", "ssh", "--name", PROJECT, "worker-0", "hostname"], capture_output=True, text=True, check=True
+        )
+        assert told.stdout.strip() == "worker-0"
+        another = khw("ssh", "worker-0", "timeout 3 bash -c '</dev/tcp/10.240.0.10/22'")
+        assert another.returncode == 124, "a node's SSH answers another node"
+
+        assert gets_out(khw)
+        routers, name = _client(khw, compute_v1.RoutersClient)
+        where = {"project": name, "region": "us-west1"}
+        gone = routers.delete_unary(**where, router=f"{NETWORK}-router")
+        operations, _ = _client(khw, compute_v1.RegionOperationsClient)
+        operations.wait(**where, operation=gone.name)
+        assert not gets_out(khw)
+        assert khw.json("run", "--phase", "compute")["changed"] == 1
+        assert gets_out(khw)
+
+        told_by_check = khw.ok("destroy", "--check")
+        assert all(one in told_by_check for one in BESIDE)
+        khw.ok("destroy", "--yes")
+        assert list(routers.list(**where)) == []
         assert in_zones(khw) == []

@@ -39,7 +39,12 @@ _IMAGES = {"debian-12-bookworm-v20261110": "debian-12", "debian-13-trixie-v20261
 _IMAGE_LINKS = {"images": "name", "images/family": "family", "imageFamilyViews": "family"}
 
 # What an ordinary project may have at once, and how it is counted.
-_PROJECT_QUOTAS = {"NETWORKS": (15, "networks"), "FIREWALLS": (200, "firewalls"), "ROUTES": (250, "routes")}
+_PROJECT_QUOTAS = {
+    "NETWORKS": (15, "networks"),
+    "FIREWALLS": (200, "firewalls"),
+    "ROUTES": (250, "routes"),
+    "ROUTERS": (20, "routers"),
+}
 _REGION_QUOTAS = {
     "CPUS": (1000, ""),
     "DISKS_TOTAL_GB": (100_000, ""),

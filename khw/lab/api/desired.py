@@ -11,6 +11,7 @@ from khw.lab.backend import (
     HealthCheck,
     LoadBalancer,
     MachineSpec,
+    Nat,
     Network,
     NetworkState,
     Route,
@@ -42,6 +43,7 @@ def network_state(project: Project) -> NetworkState:
         attachments=tuple(_attachment(e) for e in project.of("instances")),
         addresses=tuple(sorted(project.external_addresses())),
         load_balancers=tuple(_balancers(project)),
+        nats=tuple(_nats(project)),
     )
 
 
@@ -87,6 +89,17 @@ def _hop_of_instance(project: Project, url: str | None) -> str:
     """Return the address of the instance that a route goes to; nothing once that is gone."""
     instance = next((e for e in project.of("instances") if e.body["selfLink"] == url), None)
     return str(instance.body["networkInterfaces"][0]["networkIP"]) if instance else ""
+
+
+def _nats(project: Project) -> Iterator[Nat]:
+    for entry in _staying(project, "routers"):
+        for row in entry.body.get("nats", ()):
+            some = row["sourceSubnetworkIpRangesToNat"] == "LIST_OF_SUBNETWORKS"
+            yield Nat(
+                network=last(entry.body["network"]),
+                address=project.at(row["natIps"][0]).body["address"],
+                subnets=tuple(last(subnet["name"]) for subnet in row["subnetworks"]) if some else None,
+            )
 
 
 def _attachment(entry: Entry) -> Attachment:

@@ -118,7 +118,12 @@ class Project:
     def users_of_address(self, address: str) -> list[Entry]:
         """Return what has this external address now."""
         rules = [e for e in self.of("forwardingRules") if e.body["IPAddress"] == address]
+        rules += [e for e in self.of("routers") if address in self._nat_ips(e)]
         return rules + [e for e in self.of("instances") if address in nat_addresses(e.body)]
+
+    def _nat_ips(self, router: Entry) -> set[str]:
+        links = [url for row in router.body.get("nats", ()) for url in row["natIps"]]
+        return {self.at(url).body["address"] for url in links}
 
     def free_external_address(self, preferred: str = "") -> str:
         """Return an address of the pool that nothing has; `preferred` if it is still free."""

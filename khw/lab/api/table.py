@@ -8,6 +8,7 @@ from khw.lab.api.balancing import BACKEND_SERVICES, FORWARDING_RULES, HEALTH_CHE
 from khw.lab.api.disks import DISKS
 from khw.lab.api.groups import INSTANCE_GROUPS
 from khw.lab.api.instances import INSTANCES
+from khw.lab.api.routers import ROUTERS
 from khw.lab.api.vpc import ADDRESSES, FIREWALLS, NETWORKS, ROUTES, SUBNETWORKS
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ KINDS: Mapping[str, Kind] = {
         FIREWALLS,
         ROUTES,
         ADDRESSES,
+        ROUTERS,
         INSTANCES,
         DISKS,
         INSTANCE_GROUPS,

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from khw.diagrams.layout import Rect
 
 MODULES = {"network": network, "components": components, "tls": tls}
-SIZES = [observed(), observed(workers=0), observed(workers=1), observed(workers=11)]
+SIZES = [observed(), observed(workers=0), observed(workers=1), observed(workers=11), observed(private=True)]
 
 
 @pytest.mark.parametrize("name", diagrams.NAMES)
-@pytest.mark.parametrize("seen", SIZES, ids=["3", "0", "1", "11"])
+@pytest.mark.parametrize("seen", SIZES, ids=["3", "0", "1", "11", "private"])
 def test_every_box_has_its_place_within_its_parent_and_on_no_other(name: Name, seen: Observed) -> None:
     module = MODULES[name]
     picture = module.picture(seen)
@@ -131,3 +131,14 @@ def test_who_may_come_in_is_told_rule_by_rule_and_nothing_is_where_nothing_is_kn
     assert line.endswith("from 192.0.2.1, 192.0.2.2 and 2 more")
     bare = network.picture(replace(observed(), firewall=()))
     assert "firewall" not in {box.id for box in bare.boxes}
+
+
+def test_private_machines_have_a_bastion_and_nat_in_the_picture_and_in_words() -> None:
+    seen = observed(private=True)
+    picture = network.picture(seen)
+    assert picture.box("bastion").lines[0] == "outside 203.0.113.9"
+    assert picture.box("nat").lines[0] == "outside 203.0.113.10"
+    assert ("operator", "bastion") in {(link.source, link.target) for link in picture.links}
+    assert "no external address" in " ".join(picture.box("worker-0").lines)
+    assert "The bastion at 203.0.113.9 leads SSH to them, Cloud NAT leads them out." in picture.description
+    assert {"bastion", "nat"}.isdisjoint(box.id for box in network.picture(observed()).boxes)

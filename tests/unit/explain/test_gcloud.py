@@ -9,12 +9,16 @@ import gcloud
 import pytest
 from documents import ROOT, pages
 
+from khw.cluster.model import Gcp
 from khw.explain import operator_shell
 from khw.inventory.gcp import kinds as gcp_kinds
 from khw.inventory.gcp.kinds import Kind
 
+from .conftest import guide_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from khw.explain.guide import Guide
 
@@ -76,6 +80,19 @@ def test_the_scripts_of_the_project_call_gcloud_as_it_wants_to_be_called(google:
     rows = gcloud.commands(operator_shell.of(google, phase))
     assert rows
     assert [why for words in rows if (why := gcloud.wrong(words))] == []
+
+
+def test_private_nodes_have_their_bastion_router_and_nat_in_the_scripts_too(tmp_path: Path) -> None:
+    guide = guide_of(tmp_path, Gcp(project="my-project", private_nodes=True))
+    rows = [row for phase in ("compute", "load-balancer") for row in gcloud.commands(operator_shell.of(guide, phase))]
+    assert [why for words in rows if (why := gcloud.wrong(words))] == []
+    made = {" ".join(row).partition(" --")[0] for row in rows}
+    name = "kubernetes-the-hard-way"
+    assert f"compute routers nats create {name}-nat" in made
+    bare = [row[3] for row in rows if row[1:3] == ["instances", "create"] and "--no-address" not in row]
+    assert bare == [f"{name}-bastion"]
+    (deny,) = [row for row in rows if row[3] == f"{name}-deny-ssh"]
+    assert {"--action=DENY", "--rules=tcp:22", "--priority=900"} <= set(deny)
 
 
 def test_machines_made_by_gcloud_get_no_service_account_as_khws_own_get_none(google: Guide) -> None:

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from labnet import EXTERNAL, INTERNAL, rule, vpc
+from labnet import EXTERNAL, INTERNAL, NETWORK, rule, vpc
 
-from khw.lab.backend import NetworkState, Traffic
-from khw.lab.firewall import interface, merged_ports, render, rules_of
+from khw.lab.backend import Nat, NetworkState, Traffic
+from khw.lab.firewall import interface, merged_ports, render, rules_of, translated
 
 SSH = Traffic(protocol="tcp", ports=("22",))
 
@@ -102,3 +102,33 @@ def test_a_vpc_without_machines_renders_without_empty_maps() -> None:
 
 def test_ports_that_overlap_or_touch_become_one_range() -> None:
     assert merged_ports(("30000-32767", "22", "32000-33000", "23")) == ((22, 23), (30000, 33000))
+
+
+def private(*nats: Nat) -> NetworkState:
+    """The VPC, whose worker-0 has no external address."""
+    whole = vpc(INTERNAL)
+    alone = [replace(m, external_ip=None) if m.machine == "worker-0" else m for m in whole.attachments]
+    return replace(whole, attachments=tuple(alone), nats=nats)
+
+
+def test_a_machine_without_external_address_reaches_none_without_nat() -> None:
+    text = render(private())
+    assert chain(text, f"from-{interface('worker-0')}") == ["ip daddr 127.0.0.0/8 drop"]
+    assert text.count("127.0.0.0/8") == 1
+
+
+def test_nat_gives_its_address_to_machines_that_have_none_of_their_own() -> None:
+    nat = Nat(network=NETWORK, address="127.240.0.50", subnets=None)
+    text = render(private(nat))
+    assert "ip daddr 127.0.0.0/8 drop" not in text
+    for hook in ("nat-input", "nat-postrouting"):
+        assert chain(text, hook)[1:] == [
+            "ip daddr 127.0.0.0/8 snat ip to ip saddr map { 10.240.0.20 : 127.240.0.50, 127.176.0.20 : 127.240.0.50 }"
+        ]
+
+
+def test_nat_is_for_the_subnets_that_it_lists() -> None:
+    nat = Nat(network=NETWORK, address="127.240.0.50", subnets=("other",))
+    assert translated(private(nat)) == {}
+    assert translated(private(replace(nat, subnets=("sub",))))["10.240.0.20"] == "127.240.0.50"
+    assert translated(private(replace(nat, network="other"))) == {}

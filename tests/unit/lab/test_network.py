@@ -1,7 +1,10 @@
 from __future__ import annotations
 
-from labnet import ADDRESSES, balancer, vpc
+from dataclasses import replace
 
+from labnet import ADDRESSES, NETWORK, balancer, vpc
+
+from khw.lab.backend import Nat
 from khw.lab.firewall import interface
 from khw.lab.network import Plug, addresses, guest_batch, routes
 
@@ -51,8 +54,22 @@ def test_a_machine_knows_only_its_gateway_and_the_way_to_external_addresses() ->
     ]
 
 
-def test_a_machine_without_external_address_uses_its_internal_one() -> None:
+def test_a_machine_without_external_address_asks_external_ones_from_a_stand_in() -> None:
     bare = Plug(machine="m", internal_ip="10.240.0.9", external_ip=None, gateway="10.240.0.1", block="127.240.0.0/24")
     text = guest_batch(bare)
-    assert "src 10.240.0.9" in text
+    assert "route add 127.240.0.0/24 via 10.240.0.1 dev eth0 src 127.176.0.9" in text
+    assert "addr add 127.176.0.9/32 dev lo" in text
     assert "None" not in text
+
+
+def test_what_comes_back_to_a_stand_in_has_a_route_and_nats_address_is_the_routers() -> None:
+    whole = vpc()
+    private = replace(whole.attachments[2], external_ip=None)
+    state = replace(
+        whole,
+        attachments=(*whole.attachments[:2], private),
+        nats=(Nat(network=NETWORK, address="127.240.0.50", subnets=None),),
+    )
+    device = interface("worker-0")
+    assert f"127.176.0.20 via 10.240.0.20 dev {device} proto 200 metric 0 onlink" in routes(state, LINKS)
+    assert "127.240.0.50/32" in addresses(state)

@@ -174,6 +174,22 @@ def test_a_closed_nodeport_rule_does_not_explain_the_api() -> None:
     assert [check.check for check in found[0].symptoms] == ["NodePort"]
 
 
+def test_a_bastion_that_is_gone_explains_that_no_private_node_answers() -> None:
+    bastion = "instance:kubernetes-the-hard-way-bastion"
+    (cause,) = causes(failed("cloud", subject=bastion), *(failed("reachable", node.name) for node in CLUSTER.nodes))
+    assert (cause.id, len(cause.symptoms)) == (f"cloud:{bastion}", len(CLUSTER.nodes))
+
+
+def test_a_router_that_is_gone_explains_a_private_node_that_is_not_ready_and_not_the_api() -> None:
+    router = "router:kubernetes-the-hard-way-router"
+    found = causes(
+        failed("cloud", subject=router), failed("node", "worker-0"), failed("load balancer", subject="livez")
+    )
+    assert {cause.id: [check.check for check in cause.symptoms] for cause in found if cause.kind == "cloud"} == {
+        f"cloud:{router}": ["node"]
+    }
+
+
 def test_a_wrong_cluster_dns_explains_dns_on_that_worker() -> None:
     config = "/var/lib/kubelet/kubelet-config.yaml"
     (cause,) = causes(failed("file", "worker-1", config), failed("DNS", "worker-1", "kubernetes.default"))

@@ -9,6 +9,7 @@ import pytest
 from google.cloud import compute_v1 as library
 from google.protobuf.descriptor import FieldDescriptor
 
+from khw.cluster.model import Gcp
 from khw.inventory.gcp import balancer as gcp_balancer
 from khw.inventory.gcp import compute as gcp_compute
 from khw.inventory.gcp import routes as gcp_routes
@@ -40,6 +41,7 @@ KINDS = (
     "Network",
     "Region",
     "Route",
+    "Router",
     "Subnetwork",
     "Zone",
 )
@@ -92,7 +94,8 @@ def test_a_field_is_the_librarys_and_of_its_kind(known: dict[str, list[FieldDesc
 
 
 def all_wanted(lab: Lab) -> list[Wanted]:
-    provider = lab.provider()
+    gcp = Gcp(project="khw-unit", endpoint=lab.endpoint, credentials="anonymous", private_nodes=True)
+    provider = lab.provider(gcp=gcp)
     provider.ensure_compute()
     cluster = provider.discover()
     rows = [*gcp_compute.wanted(provider.spec, provider.api, KEY), *gcp_balancer.wanted(provider.api, cluster)]
@@ -101,7 +104,7 @@ def all_wanted(lab: Lab) -> list[Wanted]:
 
 def test_what_is_made_is_as_the_library_writes_it(lab: Lab) -> None:
     rows = all_wanted(lab)
-    assert len({row.kind for row in rows}) == 10
+    assert len({row.kind for row in rows}) == 11
     for row in rows:
         whole = row.message.whole()
         assert type(whole).__name__ == row.message.kind
