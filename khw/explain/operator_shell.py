@@ -43,7 +43,8 @@ def of(guide: Guide, phase: str) -> str:
 def remote(nodes: Sequence[Node]) -> str:
     """Return the shell functions that reach the nodes: `on NODE COMMAND` and `copy NODE FILE…`."""
     cases = "\n".join(
-        f'    {node.name}) set -- -p {node.ssh_port} {node.ssh_user}@{node.ssh_host} "$@" ;;' for node in nodes
+        f'    {node.name}) set -- {_through(node)}-p {node.ssh_port} {node.ssh_user}@{node.ssh_host} "$@" ;;'
+        for node in nodes
     )
     return f"""\
 on() {{  # NODE COMMAND…: with the cluster's own key, and no host key that the provider has not published
@@ -61,6 +62,14 @@ copy() {{  # NODE FILE…: from here to the node's {FILES} directory, which only
   shift
   tar -C "$KHW_HOME" -cf - "$@" | on "$name" 'mkdir -p {FILES} && chmod 700 {FILES} && tar -C {FILES} -xf -'
 }}"""
+
+
+def _through(node: Node) -> str:
+    """Return ssh's option for the way through a bastion that khw made; '' where there is none."""
+    if not node.jump_keys:
+        return ""
+    way = "ssh -i $KHW_SSH_KEY -o IdentitiesOnly=yes -o StrictHostKeyChecking=yes"
+    return f'-o "ProxyCommand={way} -o UserKnownHostsFile=$KHW_HOME/known_hosts -W %h:%p {node.ssh_jump}" '
 
 
 FILES = "khw-files"
@@ -149,7 +158,8 @@ def _host_keys(guide: Guide) -> str:
 host_keys() {{  # ZONE NAME: its lines for known_hosts, once it has booted and published them
   address=$({address} | python3 -c '
 import json, sys
-print(json.load(sys.stdin)["networkInterfaces"][0]["accessConfigs"][0]["natIP"])')
+card = json.load(sys.stdin)["networkInterfaces"][0]
+print(card["accessConfigs"][0]["natIP"] if card.get("accessConfigs") else card["networkIP"])')
   until {keys} | python3 -c '
 import json, sys
 said = json.load(sys.stdin)
@@ -202,6 +212,8 @@ def _smoke(guide: Guide) -> str:
     etcdctl = joined(("sudo", *ETCDCTL, "get", f"/registry/secrets/{NAMESPACE}/kubernetes-the-hard-way"))
     stored = f"k8s:enc:{cluster.spec.encryption.provider}:v1:{encryption.KEY_NAME}:"
     reached = " ".join(node.external_ip or node.internal_ip for node in cluster.workers)
+    private = any(node.jump_keys for node in cluster.nodes)  # then nobody outside reaches a NodePort
+    asked_from, asking = ("a node", f"on {first} curl") if private else ("here", "curl")
     nodes = " ".join(node.name for node in cluster.nodes)
     agnhost = quoted(lock.entry("image-agnhost").reference)
     return f"""\
@@ -224,10 +236,10 @@ for pod in $(here get pods -l app={ECHO} -o name); do
   for address in $addresses; do here exec "$pod" -- /agnhost connect "$address:{PORT}" --timeout=5s; done
 done
 
-echo 'A NodePort, from here.'
+echo 'A NodePort, from {asked_from}.'
 port=$(here get service {ECHO} -o 'jsonpath={{.spec.ports[0].nodePort}}')
 for address in {reached}; do
-  curl -fsS --noproxy '*' --retry 5 --retry-all-errors "http://$address:$port/hostname"
+  {asking} -fsS --noproxy '*' --retry 5 --retry-all-errors "http://$address:$port/hostname"
   echo
 done
 

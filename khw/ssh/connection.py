@@ -41,6 +41,7 @@ SLOW_CIPHERS = ("aes128-ctr", "aes192-ctr", "aes256-ctr", "aes128-cbc", "aes192-
 FAST = {"ciphers": list(SLOW_CIPHERS)}
 DEAD_AFTER = 15_000  # milliseconds until the kernel gives up on data that is not acknowledged
 PACKET = 32 << 10
+NO_SUCH_KEY = "Host key verification failed"  # as ssh(1) says it
 LAST_WORDS = 2.0  # seconds for the exit status of a process that has closed its output
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # or its tracebacks land on our stderr
@@ -138,10 +139,17 @@ class KhwConnection:
                 arguments["sock"] = ways[0].socket
             with _known_hosts(hostname or "", port or 22, keys) as file:
                 netmiko.open(hostname, username, password, port or 22, kind, {**arguments, **file}, configuration)
-                return _without_shell(netmiko.connection)
+                try:
+                    return _without_shell(netmiko.connection)
+                except Exception:
+                    if jump and NO_SUCH_KEY in ways[0].last_words():
+                        raise _not_that_bastion(jump, name) from None
+                    raise
 
         try:
             self.connection = _start(login, name, f"{hostname}:{port or 22}", timeout, sudo())
+        except HostKeyError:
+            raise
         except UnreachableError as error:
             if ways and (said := ways[0].last_words()):
                 raise UnreachableError(
@@ -154,6 +162,17 @@ class KhwConnection:
     def close(self) -> None:
         """Close the connection; the agent ends."""
         self.connection.close()
+
+
+def _not_that_bastion(jump: Jump, name: str) -> HostKeyError:
+    return HostKeyError(
+        f"the bastion {jump.hops} has no host key that is known for it",
+        node=name,
+        hint="was it made anew? Then khw run reads its new key from its provider. If not, somebody may be in between: "
+        "do not go on"
+        if jump.key
+        else "make the first contact yourself, with your own ssh, and compare the fingerprint",
+    )
 
 
 @contextmanager
@@ -270,6 +289,8 @@ def _patiently(
             return login(max(1.0, deadline - time.monotonic()), algorithms)
         except Exception as error:  # noqa: BLE001 - netmiko and paramiko raise what they like; each ends as one of ours
             cause = _cause(error)
+            if isinstance(cause, KhwError):
+                raise cause from None
             if changed := _host_key_error(cause, name, address):
                 raise changed from None
             if type(cause).__name__ == "IncompatiblePeer" and algorithms:

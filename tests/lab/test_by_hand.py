@@ -24,8 +24,8 @@ NODES = tuple(f"{role}-{n}" for role in ("controller", "worker") for n in range(
 WITHOUT_NODES = ("01-prerequisites.sh", "02-tools.sh", "03-compute.sh")
 
 
-@pytest.fixture
-def bare(tmp_path: Path) -> Iterator[Khw]:
+@pytest.fixture(params=[False, True], ids=["public", "private"])
+def bare(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Khw]:
     """A cluster file for SIZE controllers and workers in a lab of its own, and nothing else."""
     it = Khw(tmp_path)
     it.ok("lab", "down", "--name", MINE)  # a killed run's leftover
@@ -34,6 +34,7 @@ def bare(tmp_path: Path) -> Iterator[Khw]:
     yaml = YAML(typ="safe")
     spec = yaml.load((tmp_path / "khw.yaml").read_text())
     spec["controllers"]["count"] = spec["workers"]["count"] = SIZE
+    spec["gcp"]["private_nodes"] = request.param
     yaml.dump(spec, tmp_path / "khw.yaml")
     yield it
     it.ok("lab", "down", "--name", MINE)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sshserver import SshServer
 from khw.errors import HostKeyError, StepError, UnreachableError
 from khw.ssh.client import Agent, RemoteCommand
 from khw.ssh.connection import KhwConnection, SshChannel, open_agent
+from khw.ssh.jump import Jump
 
 
 def connect(server: SshServer, **options: Any) -> Agent:
@@ -174,3 +176,25 @@ def test_a_connection_that_breaks_is_unreachable(tmp_path: Path) -> None:
         with pytest.raises(UnreachableError, match="connection was lost"):
             agent.run(RemoteCommand(("true",)))
         agent.close()
+
+
+def through(server: SshServer, known: Path, port: int) -> Agent:
+    """Log in to `server` with a bastion before it, whose SSH is at `port`."""
+    connection = KhwConnection()
+    jump = Jump(f"ssh://khw@127.0.0.1:{port}", key=str(server.private_key), known_hosts=str(known))
+    options = {"key_file": str(server.private_key), "name": "worker-0", "jump": jump, "conn_timeout": 20.0}
+    keys = [f"{server.host_key.get_name()} {server.host_key.get_base64()}"]
+    connection.open("127.0.0.1", "khw", None, server.port, "linux", {**options, "host_keys": keys})
+    return connection.connection
+
+
+def test_a_bastion_with_another_host_key_than_it_published_is_an_error_at_once(tmp_path: Path) -> None:
+    (tmp_path / "node").mkdir()
+    (tmp_path / "bastion").mkdir()
+    with SshServer(tmp_path / "node") as node, SshServer(tmp_path / "bastion") as bastion:
+        bastion.know(paramiko.ECDSAKey.generate())
+        began = time.monotonic()
+        with pytest.raises(HostKeyError, match=r"the bastion ssh://khw@127\.0\.0\.1:\d+ has no host key that is known"):
+            through(node, bastion.known_hosts, bastion.port)
+        assert time.monotonic() - began < 10
+        assert node.logins == 0
