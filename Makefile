@@ -7,7 +7,7 @@
 # make man   the manual pages; man -l build/man/khw.1
 # make faults  the whole fault matrix, in labs of its own; prints it as a table
 # make documents  every command of the README and the docs, typed on a cluster of the lab (some 10 minutes)
-# make by-hand  the scripts of `khw export`, run in order on bare machines: 3 controllers, 3 workers (5 minutes)
+# make by-hand  the scripts of `khw export`, run in order on bare machines: 3 + 3, public and private (10 minutes)
 # make sizes   every size of cluster, and mixed ones, in the emulated project and on bare machines (10 minutes)
 # make pictures  docs/images anew, from a real run in a lab of its own
 # make down  the cluster and the lab are gone
