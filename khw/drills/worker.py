@@ -38,7 +38,7 @@ when I ask it by its address. They just don't seem to ask it.
         " on another machine.",
         "The file is written by the kubelet when the pod starts; that is why the old ones are fine. It takes the"
         " address from its own configuration.",
-        "`khw ssh {worker} grep -A1 clusterDNS {kubelet}`, and the address that the Service has:"
+        "`khw ssh {worker} sudo grep -A1 clusterDNS {kubelet}`, and the address that the Service has:"
         " `kubectl -n kube-system get service kube-dns`.",
     ),
     repair=(
@@ -125,11 +125,11 @@ bridge is called, and may have hit a key; but I have not *changed* anything.
         "`kubectl describe pod` of one that does not start: read the event to its end. Who could not do what?",
         "The sandbox gets its network from CNI: containerd reads /etc/cni/net.d, in the order of the names, and calls"
         " the plugins that the files name. `khw ssh {worker} ls -l /etc/cni/net.d`, and compare with another worker.",
-        "`khw ssh {worker} python3 -m json.tool {cni}` says whether it is JSON at all. The file differs from machine to"
-        " machine in its subnet alone, which is the node's pod CIDR: {pod_cidr}.",
+        "`khw ssh {worker} sudo python3 -m json.tool {cni}` says whether it is JSON at all. The file differs from"
+        " machine to machine in its subnet alone, which is the node's pod CIDR: {pod_cidr}.",
     ),
     repair=(
-        "khw ssh {other_worker} cat {cni} | sed 's#{other_cidr}#{pod_cidr}#' | khw ssh {worker} sudo tee {cni}",
+        "khw ssh {other_worker} sudo cat {cni} | sed 's#{other_cidr}#{pod_cidr}#' | khw ssh {worker} sudo tee {cni}",
         "khw ssh {worker} sudo systemctl restart containerd",
         "kubectl wait --for=condition=Ready node/{worker} --timeout=90s",
     ),

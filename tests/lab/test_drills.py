@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 IN_CI = ("pod-route", "etcd-leader")  # quick ones; the others: make drills
+FOILED = ("permission denied", "command not found", "usage:", "you are currently not seeing messages")
+UNTRIED = ("describe pod", "ADDRESS", "khw run")  # for the learner to fill in, or told to be of no use
 SEEN_WITHIN = 90.0  # seconds: a node is NotReady only 40 s after its kubelet fell silent
 
 
@@ -54,11 +57,24 @@ def workspace(khw: Khw) -> Path:
     return khw.folder / ".khw" / "kubernetes-the-hard-way"
 
 
+def looked(khw: Khw, line: str) -> None:
+    """Type what a hint shows in its text: what comes of it depends on what is broken; it must be let to look."""
+    done = at_the_terminal(khw, line)
+    said = f"{line}\n{done.stdout}\n{done.stderr}"
+    assert not [word for word in FOILED if word.lower() in said.lower()], said
+
+
 def typed(khw: Khw, line: str) -> None:
-    """Run a line of a repair as a learner would: khw and kubectl on PATH, where the cluster file is."""
+    """Run a line of a repair as a learner would."""
+    done = at_the_terminal(khw, line)
+    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+
+
+def at_the_terminal(khw: Khw, line: str) -> subprocess.CompletedProcess[str]:
+    """Run a line with khw and kubectl on PATH, where the cluster file is."""
     root = workspace(khw)
     path = f"{Path(KHW).parent}:{root / 'bin'}:{os.environ['PATH']}"
-    done = subprocess.run(
+    return subprocess.run(
         ["bash", "-o", "pipefail", "-c", line],
         cwd=khw.folder,
         env={**os.environ, "PATH": path, "KUBECONFIG": str(root / "kubeconfig")},
@@ -67,16 +83,18 @@ def typed(khw: Khw, line: str) -> None:
         timeout=300,
         check=False,
     )
-    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
 
 
-def repair(khw: Khw) -> list[str]:
-    """Ask for hints until the last one, and return the commands that it shows. In this process: there are many."""
-    practice = Practice(open_session(khw.folder / "khw.yaml"))
+def hints(khw: Khw) -> tuple[list[str], list[str]]:
+    """Ask for all hints; return the whole commands in their texts, and those of the last one: the repair."""
+    practice = Practice(open_session(khw.folder / "khw.yaml"))  # in this process: there are many
+    shown: list[str] = []
     while True:
         given = practice.hint()
         if given.number == given.total:
-            return [line.strip() for line in given.text.splitlines()[1:]]
+            return shown, [line.strip() for line in given.text.splitlines()[1:]]
+        in_text = re.findall(r"`((?:khw|kubectl) [^`]+)`", given.text)
+        shown += [" ".join(line.split()) for line in in_text if not any(word in line for word in UNTRIED)]
 
 
 def broken_again(khw: Khw, row: Drill) -> None:
@@ -112,7 +130,10 @@ def test_a_drill_is_seen_repaired_and_restored(cluster: Khw, row: Drill, drills:
         if row.name in IN_CI:
             assert cluster("drill", "check").returncode == 3
             assert len(cluster.ok("drill", "hint").split()) > 10
-        for line in repair(cluster):
+        shown, repair = hints(cluster)
+        for line in shown:
+            looked(cluster, line)
+        for line in repair:
             typed(cluster, line)
         note("repaired")
         cluster.ok("drill", "check", "--wait", "120")
