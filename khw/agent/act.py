@@ -141,7 +141,7 @@ def _wait(node: Node, op: dict[str, Any]) -> Outcome:
     if op["unit"]:
         state = units.show(node, [op["unit"]])[op["unit"]].get("ActiveState", "unknown")
         evidence += [f"{op['unit']} is {state}; its journal ends:", units.journal(node, op["unit"])]
-    hint = f"on the node: journalctl -u {op['unit']}" if op["unit"] else ""
+    hint = f"on the node: sudo journalctl -u {op['unit']}" if op["unit"] else ""
     raise FailureError(f"not true after {op['timeout']:g} s", "\n".join(line for line in evidence if line), hint)
 
 

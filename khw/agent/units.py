@@ -149,7 +149,7 @@ def _systemctl(node: Node, op: dict[str, Any], verb: str) -> None:
         raise FailureError(
             f"{name} does not start: {result.evidence(1) or 'it failed at once'}",
             journal(node, name),
-            f"on the node: systemctl status {name}; journalctl -u {name}",
+            f"on the node: sudo systemctl status {name}; sudo journalctl -u {name}",
         )
 
 

@@ -135,7 +135,7 @@ the window, we "aligned the paths of the configuration files with those of the o
         "A pod that is Pending without a single event was looked at by nobody. Who looks at pods that have no node yet?"
         " `kubectl get pods -A --field-selector=spec.nodeName=`.",
         "Who leads? `kubectl -n kube-system get lease kube-scheduler`: look at its renewTime. Then at the unit, on any"
-        " controller: `khw ssh {controller} journalctl -u kube-scheduler -n 10`.",
+        " controller: `khw ssh {controller} sudo journalctl -u kube-scheduler -n 10`.",
         "It says which file it does not find. The path is in {scheduler}, on every controller; the file that is there"
         " is /var/lib/kubernetes/kube-scheduler.kubeconfig.",
     ),

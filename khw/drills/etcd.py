@@ -60,8 +60,8 @@ broken that I can see, and that is just it: something is gone, and we are one st
     hints=(
         "A hiccup that heals itself within two seconds is an election. Ask etcd itself, on a controller:"
         " `khw ssh {member} '{etcdctl} endpoint health --cluster'`.",
-        "One member does not answer. What does systemd say of it there? `khw ssh {leader} systemctl status etcd`: look"
-        " at how it ended, and ask yourself why it was not started again.",
+        "One member does not answer. What does systemd say of it there? `khw ssh {leader} sudo systemctl status etcd`:"
+        " look at how it ended, and ask yourself why it was not started again.",
         "`sudo systemctl cat etcd` shows the unit with everything that is laid over it. A file in etcd.service.d says"
         " Restart=no.",
     ),
@@ -99,8 +99,8 @@ Workloads still run where they ran, but nothing can be changed. Every object of 
         "Before anything else, look, and break nothing: `khw ssh {controller} '{etcdctl} endpoint status"
         " --write-out=table'`. It is there, it has data, and it has no leader: one of three is no majority.",
         "Restarting helps nobody: the one with data waits for two votes, and the two without data must not vote (they"
-        " forgot what they promised; their units say so: `khw ssh {last} journalctl -u etcd -n 5`). A majority that is"
-        " gone cannot be asked for anything. Somebody has to decide, and that is you.",
+        " forgot what they promised; their units say so: `khw ssh {last} sudo journalctl -u etcd -n 5`). A majority"
+        " that is gone cannot be asked for anything. Somebody has to decide, and that is you.",
         "etcd calls it --force-new-cluster: the survivor keeps its data and declares itself the only member. Do it"
         " once, on the survivor alone, and never leave the flag in a unit. Here etcd.service reads /run/khw/etcd.env"
         " at its start, and removes it when etcd is ready.",
@@ -159,7 +159,7 @@ its own disk now, so it cannot have anything to do with that." He is on a plane 
 """,
     hints=(
         "Which service is it, and what are its last words? `khw ssh {last} systemctl --failed` and `systemctl"
-        " list-jobs` show little of one that is always just starting; `journalctl -u etcd -n 30` tells.",
+        " list-jobs` show little of one that is always just starting; `sudo journalctl -u etcd -n 30` tells.",
         "'no space left on device' is about one file system, not about the machine: `khw ssh {last} df -h {data}`.",
         "What fills it? `khw ssh {last} sudo du -ah {data}`: etcd's own files are under member/. Touch nothing there.",
     ),

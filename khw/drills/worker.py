@@ -86,7 +86,7 @@ ContainerCreating, or are restarted for ever. Those that were running before sti
 The blog has four stars, and on the author's laptop it works.
 """,
     hints=(
-        "What does the kubelet say when it starts one? `kubectl describe pod`, or `khw ssh {worker} journalctl -u"
+        "What does the kubelet say when it starts one? `kubectl describe pod`, or `khw ssh {worker} sudo journalctl -u"
         " kubelet -n 30`: it names the part that refuses.",
         "The kubelet, containerd and runc must agree on who makes cgroups: systemd, or they themselves (cgroupfs)."
         " The kubelet asks the runtime when it starts, and follows it (so {kubelet} is not the place to look). Which of"
@@ -159,7 +159,8 @@ is Ready. Its kubeconfigs were renewed by hand this morning.
     hints=(
         "Old services work, new ones do not: something there has stopped listening for news. Who turns Services into"
         " rules of the packet filter on each node?",
-        "'running' is not 'working': `khw ssh {worker} journalctl -u kube-proxy -n 10`. Where does it try to connect?",
+        "'running' is not 'working': `khw ssh {worker} sudo journalctl -u kube-proxy -n 10`. Where does it try to"
+        " connect?",
         "Where the API is, it reads in {proxy}: `khw ssh {worker} sudo grep server: {proxy}`. Compare with {api_url}.",
     ),
     repair=("khw ssh {worker} 'sudo sed -i s/:{wrong_port}/:{port}/ {proxy} && sudo systemctl restart kube-proxy'",),

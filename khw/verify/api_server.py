@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ADMIN = "/var/lib/kubernetes/admin.kubeconfig"
 ENDPOINTS = ("livez", "readyz")
-HINT = "systemctl status kube-apiserver; journalctl -u kube-apiserver -n 50"
+HINT = "sudo systemctl status kube-apiserver; sudo journalctl -u kube-apiserver -n 50"
 BALANCER_HINT = "khw run --phase load-balancer; curl -k {url}/readyz; is tcp:6443 open to you (source_ranges)?"
 
 

@@ -33,7 +33,7 @@ def judge(node: Node, context: Context, answers: Sequence[Completed]) -> Iterabl
             subject=name,
             expected=f"ok at 127.0.0.1:{port}/healthz",
             actual="ok" if fine else last_line(answer),
-            hint=f"systemctl status {name}; journalctl -u {name} -n 50",
+            hint=f"sudo systemctl status {name}; sudo journalctl -u {name} -n 50",
         )
 
 
@@ -48,7 +48,7 @@ def leases(context: Context) -> Iterable[Finding]:
 def judge_lease(context: Context, name: str, spec: Any, now: datetime) -> Finding:
     """Judge one lease, as it is at `now`."""
     expected = "held by a controller, and renewed in time"
-    hint = f"no {name} leads: systemctl status {name} on each controller"
+    hint = f"no {name} leads: sudo systemctl status {name} on each controller"
     holder = str((spec or {}).get("holderIdentity") or "")
     if not holder:
         return Finding(ok=False, subject=name, expected=expected, actual="nobody holds it", hint=hint)

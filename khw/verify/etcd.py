@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CA = "--cacert=/etc/etcd/ca.pem"
 IDENTITY = ("--cert=/etc/etcd/kubernetes.pem", "--key=/etc/etcd/kubernetes-key.pem")
 CLOSED = ("connection error", "broken pipe", "connection reset")
-HINT = "systemctl status etcd; journalctl -u etcd -n 50"
+HINT = "sudo systemctl status etcd; sudo journalctl -u etcd -n 50"
 
 
 def etcdctl(endpoints: str, *arguments: str, identity: tuple[str, ...] = IDENTITY, wait: int = 4) -> RemoteCommand:

@@ -67,7 +67,7 @@ def pod_to_pod(context: Context, bench: Bench) -> Iterable[Finding]:
 
 def _connect(bench: Bench, source: str, target: str) -> Finding:
     expected = "a pod here reaches a pod there"
-    hint = f"khw routes; khw verify's routes and units of {source} and {target}; iptables -nL FORWARD on both"
+    hint = f"khw routes; khw verify's routes and units of {source} and {target}; sudo iptables -nL FORWARD on both"
     if absent := bench.absent(source, target):
         return Finding(ok=None, node=source, subject=f"to {target}", expected=expected, actual=absent)
     there = bench.pods[target]
@@ -104,7 +104,7 @@ def _service(bench: Bench, node: str, name: str, target: str) -> Finding:
         subject=name,
         expected=expected,
         actual=f"{target} {reason or 'answers'}",
-        hint="systemctl status kube-proxy; journalctl -u kube-proxy -n 50; kubectl get endpointslices -A",
+        hint="sudo systemctl status kube-proxy; sudo journalctl -u kube-proxy -n 50; kubectl get endpointslices -A",
     )
 
 
@@ -140,7 +140,7 @@ def _private_node_port(bench: Bench, node: Node) -> Finding:
         node=node.name,
         expected=expected,
         actual=f"{target} {reason or 'answers'}",
-        hint="systemctl status kube-proxy; khw run --phase compute shows the firewall's rules",
+        hint="sudo systemctl status kube-proxy; khw run --phase compute shows the firewall's rules",
     )
 
 
@@ -156,7 +156,7 @@ def _node_port(context: Context, node: Node, port: int) -> Finding:
         node=node.name,
         expected=expected,
         actual=f"{said} answers" if said.startswith("echo-") else said,
-        hint="is the NodePort open to you (firewall, source_ranges)? systemctl status kube-proxy",
+        hint="is the NodePort open to you (firewall, source_ranges)? sudo systemctl status kube-proxy",
     )
 
 

@@ -40,7 +40,7 @@ def judge_node(node: Node, item: Any) -> Finding:
     """Judge one worker by its Node object."""
     version = lock.entry("kubelet").version
     expected = f"Ready, {version}, {node.internal_ip}"
-    hint = "systemctl status kubelet containerd; kubectl describe node " + node.name
+    hint = "sudo systemctl status kubelet containerd; kubectl describe node " + node.name
     if item is None:
         return Finding(ok=False, node=node.name, expected=expected, actual="it never registered", hint=hint)
     status = item["status"]
@@ -81,7 +81,7 @@ def judge_runtime(node: Node, context: Context, answers: Sequence[Completed]) ->
         subject="containerd",
         expected=f"containerd {wanted}, CRI ok",
         actual=f"{said}, CRI ok" if fine else said,
-        hint="systemctl status containerd; ctr plugins ls",
+        hint="sudo systemctl status containerd; sudo ctr plugins ls",
     )
     references = [lock.entry(name).reference for name in IMAGES]
     missing = sorted(set(references) - set(images.out.split()))

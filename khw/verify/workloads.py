@@ -40,7 +40,7 @@ def placed(context: Context, bench: Bench) -> Iterable[Finding]:
             node=node.name,
             expected="a test pod runs here",
             actual=f"{pod.name} at {pod.address}" if pod else bench.missing[node.name],
-            hint=f"kubectl describe node {node.name}; systemctl status kubelet containerd",
+            hint=f"kubectl describe node {node.name}; sudo systemctl status kubelet containerd",
         )
 
 
@@ -112,7 +112,7 @@ def deployment(context: Context, bench: Bench) -> Iterable[Finding]:
     """Make a deployment, as the guide does, and wait for it: controller-manager, scheduler and kubelets at work."""
     replicas = len(context.cluster.workers)
     expected = f"{replicas} of {replicas} available within {DEPLOYMENT_SECONDS:g} s"
-    hint = f"kubectl get events -n {bench.namespace}; journalctl -u kube-controller-manager -u kube-scheduler"
+    hint = f"kubectl get events -n {bench.namespace}; sudo journalctl -u kube-controller-manager -u kube-scheduler"
     if absent := bench.absent(*(node.name for node in context.cluster.workers)):
         yield Finding(ok=None, expected=expected, actual=absent)
         return
