@@ -215,6 +215,13 @@ def test_controller_manager_and_scheduler_serve_on_loopback_with_their_own_certi
     assert given["tls-private-key-file"] == f"/var/lib/kubernetes/{name}-key.pem"
 
 
+def test_whoever_leads_may_ask_for_all_its_controllers_accounts_at_once(pki: Pki) -> None:
+    given = flags(unit(control_plane.resources(CONTROLLER, CLUSTER, pki), "kube-controller-manager"))
+    controllers = 50  # of v1.37, about; for each an account looked for and made, and a token
+    assert int(given["kube-api-burst"]) >= 3 * controllers
+    assert "kube-api-qps" not in given
+
+
 def test_without_credentials_only_health_can_be_asked_for(pki: Pki) -> None:
     there = files(control_plane.resources(CONTROLLER, CLUSTER, pki))
     config = YAML(typ="safe").load(text(there["/etc/kubernetes/config/authentication.yaml"]))
