@@ -99,11 +99,12 @@ def arrangement(seen: Observed) -> Part:
     )
     inside: list[Part] = [Frame("subnet", machines)]
     inside += [Leaf(box.id) for box in shown.inside("vpc") if box.id in {"routes", "firewall"}]
-    ways = tuple(Leaf(box.id) for box in shown.inside("vpc") if box.id in {"bastion", "nat"})
-    if ways:
-        inside.insert(0, Row(ways, gap=28))
+    private = "bastion" in {box.id for box in shown.boxes}
+    edge: Part = (
+        Row((Leaf("bastion"), Leaf("balancer"), Leaf("nat")), gap=28, even=False) if private else Leaf("balancer")
+    )
     return Column(
-        (Leaf("operator"), Leaf("balancer"), Frame("vpc", Column(tuple(inside), gap=22))),
+        (Leaf("operator"), edge, Frame("vpc", Column(tuple(inside), gap=22))),
         gap=44,
     )
 
@@ -111,14 +112,9 @@ def arrangement(seen: Observed) -> Part:
 def _ways(name: str, address: str, nat: str | None) -> Iterator[Box]:
     """Give what leads into a network whose machines have no external address, and what leads out of it."""
     lines = (f"outside {address}", "leads SSH to the machines")
-    yield Box(id="bastion", title=name, lines=lines, kind=Kind.BALANCER, parent="vpc")
-    yield Box(
-        id="nat",
-        title="Cloud NAT",
-        lines=(f"outside {nat or '?'}", "leads the machines out"),
-        kind=Kind.BALANCER,
-        parent="vpc",
-    )
+    yield Box(id="bastion", title=name, lines=lines, kind=Kind.BALANCER)
+    lines = (f"outside {nat or '?'}", "leads the machines out")
+    yield Box(id="nat", title="Cloud NAT", lines=lines, kind=Kind.BALANCER)
 
 
 def _upper(nodes: Sequence[Node], least: float) -> Row:
