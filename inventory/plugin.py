@@ -10,6 +10,7 @@ It needs nothing else of khw in the script that uses it:
 from __future__ import annotations
 
 import os
+import shlex
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ from khw.cluster.workspace import Workspace
 from khw.files import write_atomically
 from khw.inventory import provider_for
 from khw.inventory.keys import login_key, login_public_key
-from khw.inventory.logins import netmiko_options, node_options
+from khw.inventory.logins import jump_of, netmiko_options, node_options
 from khw.ssh.known_hosts import called
 
 if TYPE_CHECKING:
@@ -69,6 +70,14 @@ def inventory_of(cluster: Cluster, workspace: Workspace, *, check: bool = False)
     elif not (workspace.known_hosts.exists() and workspace.known_hosts.read_bytes() == keys):
         data["host_keys"] = in_memory = _InMemory(keys)
         host_keys = in_memory.path
+    ways: dict[str, str] = {}
+    if text := bastions(cluster, str(login_key(cluster.spec, workspace, check=check)), str(host_keys)):
+        if check:
+            data["ways"] = in_memory = _InMemory(text.encode())
+            ways["ssh_config_file"] = str(in_memory.path)
+        else:
+            write_atomically(workspace.ssh_config, text.encode(), mode=0o600)
+            ways["ssh_config_file"] = str(workspace.ssh_config)
     groups = Groups({role: Group(name=role) for role in ("controller", "etcd", "worker")})
     options = netmiko_options(cluster.spec, login_key(cluster.spec, workspace, check=check), host_keys)
     hosts = Hosts()
@@ -82,7 +91,9 @@ def inventory_of(cluster: Cluster, workspace: Workspace, *, check: bool = False)
             groups=ParentGroups([groups[role.value] for role in node.titles]),
             data=_data(node),
             connection_options={
-                "netmiko": ConnectionOptions(platform="terminal_server", extras=dict(options)),
+                "netmiko": ConnectionOptions(
+                    platform="terminal_server", extras={**options, **(ways if node.ssh_jump else {})}
+                ),
                 "khw_agent": ConnectionOptions(
                     platform="terminal_server",
                     extras=node_options(cluster.spec, node, options),
@@ -122,3 +133,14 @@ def known_hosts(nodes: Sequence[Node]) -> str:
     bastions = {(node.ssh_jump.rpartition("@")[2], key): None for node in nodes for key in node.jump_keys}
     rows += [f"{host} {key}" for host, key in bastions]
     return "\n".join(rows) + "\n"
+
+
+def bastions(cluster: Cluster, key: str, host_keys: str) -> str:
+    """Return the ways through bastions as OpenSSH's configuration, which is all that netmiko takes; '' if none."""
+    rows = []
+    for node in cluster.nodes:
+        if node.ssh_jump:
+            jump = jump_of(cluster.spec, node, key, host_keys)
+            way = shlex.join(jump.command(node.ssh_host, node.ssh_port, cluster.spec.timeouts.connect))
+            rows += [f"Host {node.ssh_host}", f"    ProxyCommand {way}"]
+    return "\n".join(["# Written by khw. A change here is lost at the next run.", *rows, ""]) if rows else ""

@@ -14,7 +14,7 @@ from khw.inventory.gcp.kinds import ADDRESS, INSTANCE
 from khw.inventory.gcp.library import refusals
 from khw.inventory.gcp.machine import CLUSTER_LABEL, ROLE_LABEL, metadata_of
 from khw.inventory.gcp.operations import Job, last, together
-from khw.inventory.gcp.private import nat_name
+from khw.inventory.gcp.private import BASTION_ROLE, nat_name
 from khw.inventory.gcp.zones import zones_of
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def _found(api: Api, spec: Spec) -> dict[str, Message]:
 
 def _cluster(api: Api, spec: Spec, found: Mapping[str, Message], api_address: str) -> Cluster:
     deadline = time.monotonic() + spec.timeouts.boot
-    rows = dict(found)
-    bastion = rows.pop(spec.bastion_name, None) if api.gcp.private_nodes else None
+    rows = {name: row for name, row in found.items() if row.labels.get(ROLE_LABEL) != BASTION_ROLE}
+    bastion = found.get(spec.bastion_name) if api.gcp.private_nodes else None
     jobs = [Job(name, partial(_node, api, spec, row, deadline)) for name, row in rows.items()]
     if bastion is not None:
         jobs.append(Job(spec.bastion_name, partial(_booted, api, bastion, deadline)))

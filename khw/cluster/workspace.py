@@ -54,6 +54,11 @@ class Workspace:
         return self.root / "known_hosts"
 
     @property
+    def ssh_config(self) -> Path:
+        """The ways through bastions, for netmiko's connections (khw.inventory.plugin)."""
+        return self.root / "ssh_config"
+
+    @property
     def machines(self) -> Path:
         """Where the machines were at the last run: its successor's logins begin there (khw.ssh.early)."""
         return self.root / "machines.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +150,18 @@ NETWORK = "kubernetes-the-hard-way"
 BESIDE = (f"router:{NETWORK}-router", f"address:{NETWORK}-nat", f"instance:{NETWORK}-bastion")
 
 
+# A Nornir script of somebody's own; in a process of its own, because paramiko's ProxyCommand leaves its pipes open.
+SCRIPT = """
+import json
+from nornir import InitNornir
+from nornir_netmiko import netmiko_send_command
+nr = InitNornir(inventory={"plugin": "khw"}, logging={"enabled": False})
+answers = nr.run(task=netmiko_send_command, command_string="hostname")
+print(json.dumps({host: answer[0].result.split()[-1] for host, answer in answers.items()}))
+nr.close_connections()
+"""
+
+
 def gets_out(khw: Khw) -> bool:
     """Whether a node reaches the API's address, which lets in nobody else than NAT's address and the operator."""
     api = YAML(typ="safe").load((khw.folder / khw.ok("kubeconfig").strip()).read_text())["clusters"][0]["cluster"]
@@ -169,6 +182,9 @@ def test_private_nodes_are_reached_through_the_bastion_alone_and_get_out_by_nat(
         assert told.stdout.strip() == "worker-0"
         another = khw("ssh", "worker-0", "timeout 3 bash -c '</dev/tcp/10.240.0.10/22'")
         assert another.returncode == 124, "a node's SSH answers another node"
+
+        said = subprocess.run([sys.executable, "-c", SCRIPT], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert json.loads(said.stdout) == {name: name for name in ("controller-0", "worker-0")}
 
         assert gets_out(khw)
         routers, name = _client(khw, compute_v1.RoutersClient)

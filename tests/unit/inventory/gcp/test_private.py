@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import paramiko
 import pytest
 
 from khw.checks import Status
 from khw.cluster.model import Gcp, Network, Pool
 from khw.cluster.rules import findings
+from khw.cluster.workspace import Workspace
+from khw.errors import DiffersError
 from khw.inventory.gcp import rights as gcp_rights
 from khw.inventory.gcp.cost import estimate
 from khw.inventory.gcp.destroy import names_of
 from khw.inventory.gcp.kinds import ADDRESS, FIREWALL, INSTANCE, ROUTER
 from khw.inventory.gcp.machine import CLUSTER_LABEL
 from khw.inventory.logins import node_options
-from khw.inventory.plugin import known_hosts
+from khw.inventory.plugin import inventory_of, known_hosts
 from khw.lab.api import rights
 
 from ..conftest import KEY
 from .test_provider import act, changed
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
     from khw.cluster.model import Cluster
@@ -202,3 +206,27 @@ def test_the_bastions_name_and_address_are_nobody_elses(lab: Lab) -> None:
 def test_who_has_public_nodes_has_no_names_of_private_ones(lab: Lab) -> None:
     assert names_of(lab.spec(), ROUTER) == set()
     assert names_of(lab.spec(), ADDRESS) == {NAME}
+
+
+def test_a_scripts_own_netmiko_connections_go_through_the_bastion_too(lab: Lab, tmp_path: Path) -> None:
+    cluster = made(private(lab))
+    workspace = Workspace(tmp_path / "khw")
+    node = cluster.node("worker-0")
+    for check in (False, True):
+        inventory = inventory_of(cluster, workspace, check=check)
+        extras = inventory.hosts["worker-0"].connection_options["netmiko"].extras
+        said = paramiko.SSHConfig.from_path(extras["ssh_config_file"]).lookup(node.ssh_host)
+        assert said["proxycommand"].endswith(f"-W 10.240.0.20:22 {node.ssh_jump}")
+        assert "StrictHostKeyChecking=yes" in said["proxycommand"]
+    public = inventory_of(lab.provider().discover(), workspace).hosts["worker-0"]
+    assert "ssh_config_file" not in public.connection_options["netmiko"].extras
+
+
+def test_a_bastion_that_the_file_no_longer_asks_for_is_named_and_is_no_node(lab: Lab) -> None:
+    made(private(lab))
+    public = lab.provider()
+    assert [node.name for node in public.discover().nodes] == ["controller-0", "worker-0", "worker-1"]
+    with pytest.raises(DiffersError, match=f"instance {BASTION} is labelled as cluster unit's and is not in"):
+        public.ensure_compute()
+    public.destroy()
+    assert lab.project.state.entries == {}
