@@ -70,14 +70,15 @@ def prepare(node: Node, ops: Sequence[dict[str, Any]]) -> None:
         if _differs(op):
             _write(_path(node, op), op["content"].encode(), op["mode"])
             reload = True
-    if reload:
-        node.must(["systemctl", "daemon-reload"], "systemd cannot read its units again")
     for verb, wanted in (("enable", True), ("disable", False)):
         names = [o["name"] for o in ops if o["enabled"] is wanted and _enabled(shown[o["name"]]) is not wanted]
         if names:
             node.must(["systemctl", verb, *names], f"cannot {verb} {', '.join(names)}")
+            reload = False  # systemctl has told it to read all units again, after this as after a daemon-reload
         for op in ops:
             op["switched"] = op.get("switched", False) or op["name"] in names
+    if reload:
+        node.must(["systemctl", "daemon-reload"], "systemd cannot read its units again")
 
 
 def converge(node: Node, op: dict[str, Any]) -> Outcome:

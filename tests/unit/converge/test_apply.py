@@ -263,10 +263,12 @@ def test_units_that_wait_for_each_other_start_without_blocking(
     assert actions(apply(agent, store, unit)) == ["started"], "it fails again and again"
 
 
-def test_several_units_cost_one_daemon_reload(agent: Agent, store: LocalStore, node: LocalNode) -> None:
+def test_several_units_are_read_by_systemd_once(agent: Agent, store: LocalStore, node: LocalNode) -> None:
     apply(agent, store, *(Unit(name=name, content="[Service]\n") for name in ("a", "b", "c")))
-    assert len(node.systemctl_calls("daemon-reload")) == 1
     assert node.systemctl_calls("enable") == ["enable a.service b.service c.service"]
+    assert node.systemctl_calls("daemon-reload") == [], "enable has it read all units again"
+    apply(agent, store, *(Unit(name=name, content="[Service]\nNice=1\n") for name in ("a", "b", "c")))
+    assert len(node.systemctl_calls("daemon-reload")) == 1
 
 
 def test_a_unit_that_fails_names_itself_and_shows_its_journal(agent: Agent, store: LocalStore, node: LocalNode) -> None:
