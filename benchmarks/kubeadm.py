@@ -24,7 +24,7 @@ from khw.artifacts.cache import Cache, default_directory
 from khw.artifacts.images import Image, write_image
 from khw.artifacts.lock import Entry, Release
 from khw.artifacts.recipes import KUBERNETES, kubernetes
-from khw.cluster.model import Role
+from khw.cluster.spec import Role
 from khw.converge.resources import Binary, File
 from khw.files import write_atomically
 from khw.tasks.containerd import network, runtime

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from khw.cluster.model import Spec
+    from khw.cluster.spec import Spec
     from khw.inventory.provider import Provider
 
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from khw.errors import UsageError
 
 if TYPE_CHECKING:
-    from khw.cluster.model import Spec
+    from khw.cluster.spec import Spec
     from khw.cluster.workspace import Workspace
 
 

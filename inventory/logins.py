@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from khw.cluster.model import Node, Spec
+    from khw.cluster.model import Node
+    from khw.cluster.spec import Spec
 
 
 def netmiko_options(spec: Spec, private_key: Path, host_keys: Path) -> dict[str, Any]:

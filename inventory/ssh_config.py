@@ -18,7 +18,7 @@ from khw.ssh.known_hosts import SSH_PORT, called
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from khw.cluster.model import Ssh, StaticNode
+    from khw.cluster.spec import Ssh, StaticNode
 
 KNOWN_HOSTS = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
 

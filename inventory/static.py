@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from khw.checks import CheckResult
-    from khw.cluster.model import Spec, StaticNode
+    from khw.cluster.spec import Spec, StaticNode
     from khw.converge.changes import Change
     from khw.inventory.provider import FirewallRule, Route
     from khw.inventory.ssh_config import Login

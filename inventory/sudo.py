@@ -16,7 +16,7 @@ from khw.errors import UsageError
 from khw.secret import Secret
 
 if TYPE_CHECKING:
-    from khw.cluster.model import Spec
+    from khw.cluster.spec import Spec
 
 VARIABLE = "KHW_SUDO_PASSWORD"
 DESCRIPTOR = "KHW_SUDO_PASSWORD_FD"

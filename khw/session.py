@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from nornir.core.task import AggregatedResult
 
     from khw.artifacts.store import Store
-    from khw.cluster.model import Node, Spec
+    from khw.cluster.model import Node
     from khw.cluster.observed import Observed
+    from khw.cluster.spec import Spec
     from khw.converge.changes import Change
     from khw.engine.engine import Plan
     from khw.engine.events import Sink

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from khw.certs import kubeconfig
-from khw.cluster.model import Role
+from khw.cluster.spec import Role
 from khw.converge.resources import Directory, File
 
 if TYPE_CHECKING:

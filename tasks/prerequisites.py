@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.cluster.model import Role
+from khw.cluster.spec import Role
 from khw.converge.resources import Require
 from khw.distributions import all_known, known
 

@@ -6,7 +6,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from khw.cluster.model import Cluster, Facts, Node, Spec
+from khw.cluster.model import Cluster, Facts, Node
+from khw.cluster.spec import Spec
 from khw.errors import LabError
 from khw.lab.backend import Health, MachineState, NetworkState
 from khw.ssh.client import Completed, RemoteCommand

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from fakes import cluster
 
-from khw.cluster.model import Facts, Spec
+from khw.cluster.model import Facts
 from khw.cluster.observed import UNITS, Observed
+from khw.cluster.spec import Spec
 from khw.converge.changes import Action, Change
 from khw.engine.events import (
     Discovered,

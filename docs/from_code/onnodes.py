@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from from_code.markdown import table
-from khw.cluster.model import Spec
+from khw.cluster.spec import Spec
 from khw.converge.resources import Binary, Directory, File, Image, Unit
 from khw.engine.phases import PHASES
 from khw.flags.rendered import planned, specimens

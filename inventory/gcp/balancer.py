@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from khw.cluster.model import Role
+from khw.cluster.spec import Role
 from khw.converge.changes import Action, Change
 from khw.errors import DiffersError
 from khw.inventory.gcp.compute import firewall, firewall_facets
@@ -25,7 +25,8 @@ from khw.inventory.gcp.wanted import Wanted, ensure, mark
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from khw.cluster.model import Cluster, Node, Spec
+    from khw.cluster.model import Cluster, Node
+    from khw.cluster.spec import Spec
     from khw.inventory.gcp.clients import Api, Message
 
 NOBODY = "192.0.2.0/32"  # of RFC 5737: a rule has sources, and while nothing is made yet there are none

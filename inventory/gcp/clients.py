@@ -24,7 +24,7 @@ from khw.inventory.gcp.reads import Reader, question
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from khw.cluster.model import Gcp
+    from khw.cluster.spec import Gcp
 
 # The library's messages are made at run time, and ours have its names: no types that a checker can see.
 Message = Any

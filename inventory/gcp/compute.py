@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from khw.cluster.model import Role
+from khw.cluster.spec import Role
 from khw.inventory.gcp import private
 from khw.inventory.gcp.kinds import ADDRESS, FIREWALL, NETWORK, SUBNET
 from khw.inventory.gcp.machine import CLUSTER_LABEL, Shape, instance
@@ -18,7 +18,7 @@ from khw.inventory.gcp.zones import zones_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from khw.cluster.model import Planned, Spec
+    from khw.cluster.spec import Planned, Spec
     from khw.inventory.gcp.clients import Api, Message
 
 

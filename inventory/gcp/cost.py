@@ -14,12 +14,12 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from khw.cluster.model import BASTION_DISK_GB, BASTION_TYPE
+from khw.cluster.spec import BASTION_DISK_GB, BASTION_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from khw.cluster.model import Spec
+    from khw.cluster.spec import Spec
 
 MACHINES = "e2-standard-2 an hour"
 DISKS = "pd-standard a GB and month"

@@ -35,7 +35,7 @@ from khw.inventory.gcp.zones import zones_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from khw.cluster.model import Spec
+    from khw.cluster.spec import Spec
     from khw.inventory.gcp.clients import Api, Message
 
 # What must be gone before a kind can go: whatever uses it.

@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from khw.cluster.model import NOT_KNOWN_YET, Cluster, Node, Role
+from khw.cluster.model import NOT_KNOWN_YET, Cluster, Node
+from khw.cluster.spec import Role
 from khw.errors import ProviderError
 from khw.inventory.gcp.errors import explained
 from khw.inventory.gcp.kinds import ADDRESS, INSTANCE
@@ -20,7 +21,7 @@ from khw.inventory.gcp.zones import zones_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from khw.cluster.model import Planned, Spec
+    from khw.cluster.spec import Planned, Spec
     from khw.inventory.gcp.clients import Api, Message
 
 COMING = {"PROVISIONING", "STAGING", "RUNNING", "REPAIRING"}

@@ -15,7 +15,7 @@ from khw.inventory.gcp.library import refusals
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from khw.cluster.model import Gcp
+    from khw.cluster.spec import Gcp
 
 LOGIN = "`gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a key file"
 

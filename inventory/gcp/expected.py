@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.cluster.model import Role
+from khw.cluster.spec import Role
 from khw.inventory.gcp import discovery, preflight
 from khw.inventory.gcp.destroy import names_of
 from khw.inventory.gcp.kinds import (
@@ -32,7 +32,7 @@ from khw.inventory.gcp.zones import zones_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from khw.cluster.model import Spec
+    from khw.cluster.spec import Spec
     from khw.inventory.gcp.clients import Api
 
 # What each phase compares, by kind; a firewall rule belongs to the phase that makes it.

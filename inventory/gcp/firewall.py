@@ -11,7 +11,7 @@ from khw.inventory.provider import FirewallRule
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from khw.cluster.model import Spec
+    from khw.cluster.spec import Spec
     from khw.inventory.gcp.clients import Api, Message
 
 

@@ -13,7 +13,7 @@ from khw.inventory.gcp.wanted import Wanted, mark
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from khw.cluster.model import Spec
+    from khw.cluster.spec import Spec
     from khw.inventory.gcp.clients import Api, Message
 
 CLUSTER_LABEL = "khw-cluster"

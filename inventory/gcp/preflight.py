@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from khw.checks import CheckResult, Status
-from khw.cluster.model import BASTION_DISK_GB, BASTION_TYPE
+from khw.cluster.spec import BASTION_DISK_GB, BASTION_TYPE
 from khw.errors import CredentialsError, DiffersError, ProviderError
 from khw.inventory.gcp import destroy, rights
 from khw.inventory.gcp.kinds import ADDRESS, DISK, FIREWALL, INSTANCE, ROUTER
@@ -21,7 +21,7 @@ from khw.inventory.gcp.zones import zones_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from khw.cluster.model import Gcp, Planned, Pool, Spec
+    from khw.cluster.spec import Gcp, Planned, Pool, Spec
     from khw.inventory.gcp.clients import Api, Message
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.cluster.model import BASTION_DISK_GB, BASTION_TYPE
+from khw.cluster.spec import BASTION_DISK_GB, BASTION_TYPE
 from khw.inventory.gcp.kinds import ADDRESS, NETWORK, ROUTER
 from khw.inventory.gcp.machine import CLUSTER_LABEL, Shape, instance
 from khw.inventory.gcp.messages import compute_v1
@@ -18,7 +18,7 @@ from khw.inventory.gcp.wanted import Wanted, mark
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from khw.cluster.model import Spec
+    from khw.cluster.spec import Spec
     from khw.inventory.gcp.clients import Api, Message
 
 BASTION_ROLE = "bastion"  # its label and its network tag

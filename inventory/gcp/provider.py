@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from khw.checks import CheckResult
-    from khw.cluster.model import Cluster, Spec
+    from khw.cluster.model import Cluster
+    from khw.cluster.spec import Spec
     from khw.converge.changes import Change
     from khw.inventory.provider import FirewallRule, Route
 

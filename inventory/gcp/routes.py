@@ -11,7 +11,8 @@ from khw.inventory.gcp.wanted import Wanted, ensure, mark
 from khw.inventory.provider import Route
 
 if TYPE_CHECKING:
-    from khw.cluster.model import Cluster, Node, Spec
+    from khw.cluster.model import Cluster, Node
+    from khw.cluster.spec import Spec
     from khw.converge.changes import Change
     from khw.inventory.gcp.clients import Api, Message
 

@@ -19,7 +19,7 @@ from khw.errors import ProviderError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from khw.cluster.model import Gcp, Spec
+    from khw.cluster.spec import Gcp, Spec
 
 GOOGLE = ("compute.googleapis.com", 443)
 WORLD = "0.0.0.0/0"

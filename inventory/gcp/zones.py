@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from khw.cluster.model import Gcp, Spec
+    from khw.cluster.spec import Gcp, Spec
 
 
 def zones_of(spec: Spec, gcp: Gcp) -> dict[str, str]:

@@ -22,7 +22,7 @@ PATH = click.Path(path_type=Path)
 def _store(file: Path) -> Store:
     """Use the cluster file's sources where there is one, the default ones elsewhere."""
     from khw.artifacts.store import Store
-    from khw.cluster.model import ArtifactSources
+    from khw.cluster.spec import ArtifactSources
 
     sources = ArtifactSources()
     if file.exists():

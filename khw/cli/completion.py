@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import click
 
-    from khw.cluster.model import Spec
+    from khw.cluster.spec import Spec
 
 SHELLS = ("bash", "zsh", "fish")
 VARIABLE = "_KHW_COMPLETE"

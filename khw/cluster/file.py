@@ -1,5 +1,5 @@
 """
-The cluster file: khw.yaml in, `khw.cluster.model.Spec` out, and the text that `khw init` writes.
+The cluster file: khw.yaml in, `khw.cluster.spec.Spec` out, and the text that `khw init` writes.
 
 Everything wrong with the file is told at once, each with its line, before anything is touched:
 
@@ -18,8 +18,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from khw.cluster.model import Spec
 from khw.cluster.rules import findings
+from khw.cluster.spec import Spec
 from khw.cluster.template import template
 from khw.errors import ClusterFileError
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from khw.cluster.model import Role
+from khw.cluster.spec import Role
 from khw.errors import KhwError
 from khw.ssh.connection import RemoteCommand
 from khw.verify.units import parse_show

@@ -10,13 +10,13 @@ import re
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, TypeAlias
 
-from khw.cluster.model import Role
+from khw.cluster.spec import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from ipaddress import IPv4Network
 
-    from khw.cluster.model import Gcp, Pool, Spec, Static, StaticNode
+    from khw.cluster.spec import Gcp, Pool, Spec, Static, StaticNode
 
 Finding: TypeAlias = tuple[tuple[int | str, ...], str]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from khw.cluster.model import Spec
+from khw.cluster.spec import Spec
 
 if TYPE_CHECKING:
     from pathlib import Path

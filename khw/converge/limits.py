@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from khw.converge.resources import Command, Image, Manifest, Package, Unit
 
 if TYPE_CHECKING:
-    from khw.cluster.model import Timeouts
+    from khw.cluster.spec import Timeouts
     from khw.converge.resources import Resource
 
 T = TypeVar("T", bound="Resource")

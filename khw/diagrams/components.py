@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from khw.artifacts import lock
 from khw.cluster.edges import KUBELET_PORT, LOCAL_SERVERS
-from khw.cluster.model import Role
 from khw.cluster.observed import units_on
+from khw.cluster.spec import Role
 from khw.diagrams.layout import Column, Frame, Leaf, Row
 from khw.diagrams.picture import Box, Kind, Link, Picture
 from khw.tasks.etcd import CLIENT_PORT, PEER_PORT

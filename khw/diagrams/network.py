@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.cluster.model import Role
+from khw.cluster.spec import Role
 from khw.diagrams.layout import Column, Frame, Leaf, Row, text_size
 from khw.diagrams.picture import Box, Kind, Line, Link, Picture
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from khw.checks import CheckResult
-    from khw.cluster.model import Spec
+    from khw.cluster.spec import Spec
     from khw.drills.drill import Drill
     from khw.session import Outcome, Session
     from khw.verify.verdict import Verdict
@@ -225,7 +225,7 @@ def failures(results: Sequence[CheckResult]) -> list[CheckResult]:
 
 def lacks(chosen: Drill, spec: Spec) -> str:
     """Return what a drill needs that this cluster does not have; '' if it fits."""
-    from khw.cluster.model import Role
+    from khw.cluster.spec import Role
 
     roles = [machine.role for machine in spec.planned]
     counts = {Role.CONTROLLER: chosen.controllers, Role.WORKER: chosen.workers}

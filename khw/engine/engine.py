@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from nornir.core.inventory import Inventory
     from nornir.core.task import Task
 
-    from khw.cluster.model import Cluster, Node, Planned
+    from khw.cluster.model import Cluster, Node
+    from khw.cluster.spec import Planned
     from khw.converge.apply import Machine
     from khw.engine.events import Event, Sink
     from khw.engine.operator import Run

@@ -17,7 +17,7 @@ from khw.engine.report import OPERATOR, Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from khw.cluster.model import Role
+    from khw.cluster.spec import Role
 
 
 ANY_NEWS = ""  # whatever ends, anywhere, and turns that are given back

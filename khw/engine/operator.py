@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from khw.artifacts.store import Store
     from khw.certs.pki import Pki
     from khw.checks import CheckResult
-    from khw.cluster.model import Cluster, Spec
+    from khw.cluster.model import Cluster
+    from khw.cluster.spec import Spec
     from khw.cluster.workspace import Workspace
     from khw.engine.phases import Phase
     from khw.inventory.provider import Provider

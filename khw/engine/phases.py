@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeAlias
 
-from khw.cluster.model import Cluster, Node, Planned, Role
+from khw.cluster.model import Cluster, Node
+from khw.cluster.spec import Planned, Role
 from khw.converge.resources import Resource
 from khw.engine import operator as operators_side
 from khw.engine.gates import Need, Quorum

@@ -24,7 +24,7 @@ from khw.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from khw.cluster.model import Spec
+    from khw.cluster.spec import Spec
     from khw.converge.resources import Content, Resource
     from khw.engine.phases import Phase
 

@@ -15,7 +15,8 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from khw.cluster.model import Facts, Node, Role
+from khw.cluster.model import Facts, Node
+from khw.cluster.spec import Role
 from khw.engine import bounds
 from khw.errors import KhwError, UnreachableError
 from khw.files import write_private
@@ -25,7 +26,7 @@ from khw.ssh.connection import KhwConnection
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from khw.cluster.model import Spec
+    from khw.cluster.spec import Spec
     from khw.cluster.workspace import Workspace
     from khw.ssh.client import Agent
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
-from khw.cluster.model import Role
+from khw.cluster.spec import Role
 from khw.converge.resources import File
 from khw.secret import Secret
 from khw.ssh.connection import RemoteCommand

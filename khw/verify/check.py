@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from khw.cluster.model import Role
+from khw.cluster.spec import Role
 
 if TYPE_CHECKING:
     from khw.cluster.model import Node

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.cluster.model import Role
+from khw.cluster.spec import Role
 from khw.ssh.connection import RemoteCommand
 from khw.verify.check import Finding, last_line
 

@@ -9,7 +9,7 @@ import pytest
 from fakes import cluster
 
 from khw.artifacts.store import Store
-from khw.cluster.model import Spec
+from khw.cluster.spec import Spec
 from khw.converge.resources import File, Unit, Wait
 from khw.engine.phases import PHASES
 from khw.errors import FlagError

@@ -12,7 +12,7 @@ from emulated import PROJECT, served
 from fakes import FakeBackend
 
 from khw.cli.main import main
-from khw.cluster.model import Role, roles_of
+from khw.cluster.spec import Role, roles_of
 from khw.engine import phases as table
 from khw.engine.lock import hold
 

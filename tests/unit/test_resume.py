@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from khw.cluster.model import Gcp, Spec
+from khw.cluster.spec import Gcp, Spec
 from khw.engine.events import PhaseEnded, RunEnded, RunStarted
 from khw.engine.phases import select
 from khw.engine.report import Outcome, PhaseResult

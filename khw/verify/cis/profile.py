@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from khw.cluster.model import Role
+from khw.cluster.spec import Role
 from khw.errors import UsageError
 from khw.verify.check import NODES, Check, ClusterCheck, Finding, NodeCheck
 from khw.verify.cis import control_plane, etcd, objects, policies, seen, worker

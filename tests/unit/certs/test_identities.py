@@ -4,7 +4,7 @@ import pytest
 from fakes import cluster
 
 from khw.certs.identities import BOTH, CLIENT, SERVER, identities
-from khw.cluster.model import Network, Spec
+from khw.cluster.spec import Network, Spec
 
 TABLE = {identity.name: identity for identity in identities(cluster())}
 

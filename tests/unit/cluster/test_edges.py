@@ -11,7 +11,7 @@ from fakes import cluster
 from khw.certs.identities import LOOPBACK, Usage, identities
 from khw.certs.pki import load_or_issue
 from khw.cluster.edges import BALANCER, PODS, Edge, Proof, edges
-from khw.cluster.model import Role, Spec
+from khw.cluster.spec import Role, Spec
 from khw.converge.resources import File
 from khw.engine.report import OPERATOR
 from khw.tasks import certificates, kubeconfigs

@@ -8,7 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from khw.cluster.file import _all_keys, load, template
-from khw.cluster.model import Spec
+from khw.cluster.spec import Spec
 from khw.errors import ClusterFileError
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 
 from khw.cli.main import main
 from khw.cluster.file import _all_keys, load, template
-from khw.cluster.model import Spec
 from khw.cluster.schema import BESIDE, put_beside, schema
+from khw.cluster.spec import Spec
 from khw.errors import ClusterFileError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import khw
-from khw.cluster.model import Gcp, Spec, Timeouts
+from khw.cluster.spec import Gcp, Spec, Timeouts
 from khw.converge.limits import limited
 from khw.converge.resources import Command, File, Image, Manifest, Package, Resource, Unit, Wait
 from khw.errors import StepError

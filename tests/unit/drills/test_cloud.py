@@ -9,7 +9,7 @@ from emulated import PROJECT, ZONE, Cloud, served
 from fakes import FakeBackend
 from google.cloud import compute_v1 as compute
 
-from khw.cluster.model import Gcp, Pool, Spec
+from khw.cluster.spec import Gcp, Pool, Spec
 from khw.drills import cloud
 from khw.errors import DiffersError
 from khw.inventory.gcp.kinds import FIREWALL, FORWARDING_RULE, ROUTE

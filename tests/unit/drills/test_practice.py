@@ -14,7 +14,7 @@ import pytest
 from fakes import FakeAgent, cluster
 
 from khw.checks import CheckResult, Status
-from khw.cluster.model import Gcp, Pool, Spec, Static
+from khw.cluster.spec import Gcp, Pool, Spec, Static
 from khw.cluster.workspace import Workspace
 from khw.drills import practice, way_back
 from khw.drills.practice import Practice, in_lab, lacks, require_lab

@@ -11,7 +11,7 @@ import pytest
 from fakes import cluster
 
 from khw.cli.main import main
-from khw.cluster.model import Gcp, Spec
+from khw.cluster.spec import Gcp, Spec
 from khw.drills.drill import Drill, values_of
 from khw.drills.page import STANDARD
 from khw.drills.table import DRILLS, drill

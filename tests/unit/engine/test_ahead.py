@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from khw.cluster.model import Node, Role, Spec
+from khw.cluster.model import Node
+from khw.cluster.spec import Role, Spec
 from khw.converge.resources import File, Resource
 from khw.engine import ahead
 from khw.engine.ahead import LookAhead, Still

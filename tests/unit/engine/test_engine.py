@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import pytest
 from fakes import cluster
 
-from khw.cluster.model import Facts, Role, Spec
+from khw.cluster.model import Facts
+from khw.cluster.spec import Role, Spec
 from khw.cluster.workspace import Workspace
 from khw.converge.changes import Action, Change
 from khw.engine import bounds

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from khw.cluster.model import Role
+from khw.cluster.spec import Role
 from khw.engine.gates import Blocked, Board, Cancelled, Need, Quorum, members_of
 from khw.engine.report import OPERATOR, Outcome
 

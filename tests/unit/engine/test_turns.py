@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from khw.cluster.model import Role
+from khw.cluster.spec import Role
 from khw.converge.changes import Action, Change
 from khw.engine.gates import Board, Cancelled, members_of
 from khw.engine.turns import Health, Verdict, disturbs, judge, turn

@@ -9,7 +9,7 @@ import pytest
 from fakes import cluster
 
 from khw.artifacts.store import Store
-from khw.cluster.model import Gcp, Network, Spec
+from khw.cluster.spec import Gcp, Network, Spec
 from khw.explain.guide import Guide
 from khw.inventory.gcp.clients import Api
 

@@ -15,7 +15,7 @@ from fakes import cluster
 from ruamel.yaml import YAML
 
 from khw.certs.identities import AUTHORITIES, identities
-from khw.cluster.model import Proxy, Role, Spec, Static, StaticNode
+from khw.cluster.spec import Proxy, Role, Spec, Static, StaticNode
 from khw.converge.resources import Absent, Binary, Directory, File, Manifest, Unit
 from khw.engine.phases import PHASES
 from khw.explain import book

@@ -9,7 +9,7 @@ import gcloud
 import pytest
 from documents import ROOT, pages
 
-from khw.cluster.model import Gcp
+from khw.cluster.spec import Gcp
 from khw.explain import operator_shell
 from khw.inventory.gcp import kinds as gcp_kinds
 from khw.inventory.gcp.kinds import Kind

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from fakes import cluster
 
-from khw.cluster.model import Role, Spec
+from khw.cluster.spec import Role, Spec
 from khw.converge.resources import Binary, File, Unit
 from khw.engine.phases import Phase
 from khw.flags.check import FlagCheck

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from fakes import cluster
 
-from khw.cluster.model import Role, Spec
+from khw.cluster.spec import Role, Spec
 from khw.cluster.workspace import Workspace
 from khw.converge.changes import Action, Change
 from khw.engine import operator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fakes import cluster
 
-from khw.cluster.model import Spec
+from khw.cluster.spec import Spec
 from khw.engine.phases import PHASES
 from khw.flags import trial
 from khw.flags.fields import readers

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from fakes import cluster
 
-from khw.cluster.model import Facts, Spec
+from khw.cluster.model import Facts
+from khw.cluster.spec import Spec
 from khw.converge.resources import File
 from khw.flags import trial
 from khw.flags.asking import Answer

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import uvicorn
 
-from khw.cluster.model import Gcp, Pool, Spec, Timeouts
+from khw.cluster.spec import Gcp, Pool, Spec, Timeouts
 from khw.errors import LabError
 from khw.inventory import provider_for
 from khw.inventory.gcp.clients import Api

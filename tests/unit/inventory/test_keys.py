@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
-from khw.cluster.model import Spec, Ssh
+from khw.cluster.spec import Spec, Ssh
 from khw.cluster.workspace import Workspace
 from khw.errors import UsageError
 from khw.inventory.keys import NOT_MADE_YET, login_key, login_public_key

@@ -11,7 +11,8 @@ from nornir import InitNornir
 from nornir.core.filter import F
 
 from khw.cluster.file import load, template
-from khw.cluster.model import Cluster, Node, Role, Spec
+from khw.cluster.model import Cluster, Node
+from khw.cluster.spec import Role, Spec
 from khw.cluster.workspace import Workspace
 from khw.errors import UnreachableError
 from khw.inventory import provider_for

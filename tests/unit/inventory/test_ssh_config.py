@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from khw.cluster.file import load
-from khw.cluster.model import Role, Spec, Ssh, Static, StaticNode
+from khw.cluster.spec import Role, Spec, Ssh, Static, StaticNode
 from khw.errors import ClusterFileError, UsageError
 from khw.inventory import sudo
 from khw.inventory.ssh_config import Login, known_keys, login_to

@@ -4,7 +4,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from khw.cluster.model import Role, Spec, Static, StaticNode
+from khw.cluster.spec import Role, Spec, Static, StaticNode
 from khw.errors import UsageError
 from khw.inventory import provider_for
 from khw.inventory.static import StaticProvider

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from khw.cluster.model import Role, roles_of
+from khw.cluster.spec import Role, roles_of
 from khw.converge.changes import Action, Change
 from khw.engine.events import (
     BytesTaken,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from khw.cluster.model import Facts, Gcp, Node, Role, Spec, Static, StaticNode
+from khw.cluster.model import Facts, Node
+from khw.cluster.spec import Gcp, Role, Spec, Static, StaticNode
 from khw.cluster.workspace import Workspace
 from khw.errors import UnreachableError
 from khw.inventory.static import StaticProvider

@@ -8,7 +8,7 @@ from fakes import cluster
 from ruamel.yaml import YAML
 
 from khw.certs.pki import Pki, load_or_issue
-from khw.cluster.model import Encryption, Spec
+from khw.cluster.spec import Encryption, Spec
 from khw.converge.resources import Binary, Command, Directory, File, Manifest, Unit, Wait
 from khw.secret import Secret
 from khw.tasks import certificates, control_plane, encryption, etcd, kubeconfigs

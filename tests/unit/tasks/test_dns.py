@@ -6,7 +6,7 @@ from fakes import cluster
 from ruamel.yaml import YAML
 
 from khw.artifacts import lock
-from khw.cluster.model import Network, Spec
+from khw.cluster.spec import Network, Spec
 from khw.converge.resources import Manifest, Wait
 from khw.tasks import dns
 

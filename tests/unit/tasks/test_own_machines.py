@@ -11,7 +11,8 @@ from typing import Any, Literal
 import pytest
 from fakes import cluster
 
-from khw.cluster.model import Cluster, Facts, Role, Spec, Static, StaticNode
+from khw.cluster.model import Cluster, Facts
+from khw.cluster.spec import Role, Spec, Static, StaticNode
 from khw.converge.resources import File, Package, Require, Unit
 from khw.engine.phases import PHASES
 from khw.flags.rendered import specimens

@@ -11,7 +11,8 @@ from fakes import cluster
 from ruamel.yaml import YAML
 
 from khw.artifacts import lock
-from khw.cluster.model import Facts, Proxy, Spec
+from khw.cluster.model import Facts
+from khw.cluster.spec import Proxy, Spec
 from khw.converge.resources import Binary, Command, File, Image, Unit, Wait
 from khw.tasks import containerd, kube_proxy, kubelet, workers
 

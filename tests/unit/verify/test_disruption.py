@@ -6,7 +6,7 @@ import pytest
 from fakes import FakeAgent, FakeKubectl, cluster
 
 from khw.checks import CheckResult, Status
-from khw.cluster.model import Pool, Spec
+from khw.cluster.spec import Pool, Spec
 from khw.kubectl import KubectlError
 from khw.verify import Context, disruption, smoke
 

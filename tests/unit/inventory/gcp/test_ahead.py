@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from khw.cluster.model import Gcp
+from khw.cluster.spec import Gcp
 from khw.errors import CredentialsError
 from khw.inventory.gcp import ahead as gcp_ahead
 from khw.inventory.gcp.ahead import Ahead, Reading

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from khw.cluster.model import Gcp, Pool, Spec
+from khw.cluster.spec import Gcp, Pool, Spec
 from khw.inventory.gcp.cost import estimate
 
 

@@ -15,7 +15,7 @@ import pytest
 from google.cloud import compute_v1
 
 from khw.checks import Status
-from khw.cluster.model import Gcp, Spec, Timeouts
+from khw.cluster.spec import Gcp, Spec, Timeouts
 from khw.errors import CredentialsError, OperationError, ProviderError
 from khw.inventory import provider_for
 from khw.inventory.gcp.clients import Api

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from khw.cluster.model import Timeouts
+from khw.cluster.spec import Timeouts
 from khw.errors import OperationError, ProviderError
 from khw.inventory.gcp import patience as gcp_patience
 from khw.inventory.gcp.operations import finish

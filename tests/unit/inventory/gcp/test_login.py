@@ -9,8 +9,8 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.auth.impersonated_credentials import Credentials
 
-from khw.cluster.model import Gcp, Spec
 from khw.cluster.rules import findings
+from khw.cluster.spec import Gcp, Spec
 from khw.inventory.gcp.clients import SCOPES, Api
 from khw.inventory.gcp.errors import explained
 

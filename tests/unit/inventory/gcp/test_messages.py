@@ -9,7 +9,7 @@ import pytest
 from google.cloud import compute_v1 as library
 from google.protobuf.descriptor import FieldDescriptor
 
-from khw.cluster.model import Gcp
+from khw.cluster.spec import Gcp
 from khw.inventory.gcp import balancer as gcp_balancer
 from khw.inventory.gcp import compute as gcp_compute
 from khw.inventory.gcp import routes as gcp_routes

@@ -9,7 +9,7 @@ import pytest
 from google.cloud import compute_v1
 
 from khw.checks import Status
-from khw.cluster.model import Gcp
+from khw.cluster.spec import Gcp
 from khw.inventory.gcp import rights as gcp_rights
 from khw.inventory.gcp import sources as gcp_sources
 from khw.inventory.gcp.kinds import FORWARDING_RULE, HEALTH_CHECK, INSTANCE

@@ -8,8 +8,8 @@ import paramiko
 import pytest
 
 from khw.checks import Status
-from khw.cluster.model import Gcp, Network, Pool
 from khw.cluster.rules import findings
+from khw.cluster.spec import Gcp, Network, Pool
 from khw.cluster.workspace import Workspace
 from khw.errors import DiffersError
 from khw.inventory.gcp import rights as gcp_rights

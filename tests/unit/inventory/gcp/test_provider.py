@@ -11,7 +11,8 @@ import pytest
 from google.cloud import compute_v1
 
 from khw.checks import Status
-from khw.cluster.model import NOT_KNOWN_YET, Gcp, Network, Pool
+from khw.cluster.model import NOT_KNOWN_YET
+from khw.cluster.spec import Gcp, Network, Pool
 from khw.errors import DiffersError, OperationError, ProviderError
 from khw.inventory.gcp.kinds import FIREWALL, GROUP, INSTANCE, NETWORK, ROUTE
 from khw.inventory.gcp.operations import finish

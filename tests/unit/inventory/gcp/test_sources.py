@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from khw.cluster.model import Network, Spec
+from khw.cluster.spec import Network, Spec
 from khw.converge.changes import Action
 from khw.errors import ProviderError
 from khw.inventory.gcp import sources as gcp_sources

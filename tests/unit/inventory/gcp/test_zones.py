@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from khw.cluster.model import Gcp, Pool
+from khw.cluster.spec import Gcp, Pool
 from khw.errors import DiffersError
 from khw.inventory.gcp.kinds import GROUP
 from khw.inventory.gcp.zones import zones_of

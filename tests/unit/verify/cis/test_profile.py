@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from khw.checks import CheckResult, Status
 from khw.cli.main import main
-from khw.cluster.model import Role
+from khw.cluster.spec import Role
 from khw.errors import UsageError
 from khw.output.benchmark import benchmark
 from khw.verify.check import ClusterCheck, NodeCheck
