@@ -19,9 +19,9 @@ COMMANDS: Mapping[str, frozenset[str]] = {
     command: frozenset(flags.split())
     for command, flags in {
         "auth application-default login": "",
+        "beta compute addresses update": "region update-labels",
         "compute addresses create": "region description",
         "compute addresses delete": "region",
-        "compute addresses update": "region update-labels",
         "compute backend-services add-backend": "region instance-group instance-group-zone balancing-mode",
         "compute backend-services create": (
             "load-balancing-scheme protocol health-checks health-checks-region region description"
@@ -71,7 +71,7 @@ COMMANDS: Mapping[str, frozenset[str]] = {
     }.items()
 }
 
-GROUPS = ("auth", "compute", "projects", "services")
+GROUPS = ("auth", "beta", "compute", "projects", "services")
 """The first words of those commands: 'gcloud compute …' is a command, 'gcloud is not here' is not."""
 
 NEEDED: Mapping[str, frozenset[str]] = {

@@ -86,7 +86,8 @@ def on_google(api: Api, rows: Iterable[Wanted], members: Sequence[Node] = ()) ->
         if row.labels:
             pairs = ",".join(f"{key}={value}" for key, value in sorted(row.labels.items()))
             flags = joined((f"--update-labels={pairs}", f"--region={api.gcp.region}"))
-            blocks.append(f"gcloud compute {row.kind.command} update {row.name} {flags}")
+            track = "beta compute" if row.kind is ADDRESS else "compute"  # where gcloud has it, as of 528.0.0
+            blocks.append(f"gcloud {track} {row.kind.command} update {row.name} {flags}")
         if row.kind is GROUP:
             names = ",".join(node.name for node in members if node.zone == row.zone)
             flags = joined((f"--zone={row.zone}", f"--instances={names}"))
