@@ -21,6 +21,7 @@ from typing import Any
 
 CONNECT = 1.0
 INTERVAL = 1.0
+LIMITS = ("--dial-timeout=2s", "--command-timeout=3s")  # one that listens and does not serve says nothing at all
 
 
 def main() -> None:
@@ -45,11 +46,12 @@ def decide(wish: dict[str, Any]) -> dict[str, str]:
     """Return what etcd is to be started with; exit with an error if nothing is safe."""
     deadline = time.monotonic() + wish["patience"]
     while True:
-        serving = [url for url in wish["others"] if _open(url)]
-        if not serving and wish["may_bootstrap"]:
-            members = wish["members"]
-            return environment_of("new", {url: name for name, url in members.items()})
-        problem = _step(wish, serving) if serving else "none of the others serves etcd"
+        there = [url for url in wish["others"] if _open(url)]
+        listed = _list(wish, there) if there else None
+        if wish["may_bootstrap"] and (listed is None or listed.returncode):
+            # whoever began sooner listens before it serves: it waits for this one
+            return environment_of("new", {url: name for name, url in wish["members"].items()})
+        problem = _step(wish, there, listed) if listed else "none of the others serves etcd"
         if isinstance(problem, dict):
             return problem
         if time.monotonic() > deadline:
@@ -59,10 +61,17 @@ def decide(wish: dict[str, Any]) -> dict[str, str]:
         time.sleep(INTERVAL)
 
 
-def _step(wish: dict[str, Any], serving: list[str]) -> Any:
+def _list(wish: dict[str, Any], there: list[str]) -> subprocess.CompletedProcess[str]:
+    return _run(*_etcdctl(wish, there), "member", "list", "--consistency=s", "--write-out=json", *LIMITS)
+
+
+def _etcdctl(wish: dict[str, Any], there: list[str]) -> list[str]:
+    return [*wish["etcdctl"], f"--endpoints={','.join(there)}"]
+
+
+def _step(wish: dict[str, Any], there: list[str], listed: subprocess.CompletedProcess[str]) -> Any:
     """Do one step towards being a member that may start; return its environment, or what is still in the way."""
-    etcdctl = [*wish["etcdctl"], f"--endpoints={','.join(serving)}"]
-    listed = _run(*etcdctl, "member", "list", "--consistency=s", "--write-out=json")
+    etcdctl = _etcdctl(wish, there)
     if listed.returncode:
         return _last(listed)
     members = json.loads(listed.stdout)["members"]

@@ -29,11 +29,14 @@ class Etcd:
     serving: set[str] = field(default_factory=set)
     members: list[dict[str, Any]] = field(default_factory=list)
     quorum: bool = True
+    mute: bool = False  # they listen, and are not ready to serve
     asked: list[str] = field(default_factory=list)
 
     def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
         said, code = "", 0
-        if "list" in argv:
+        if self.mute:
+            said, code = "Error: context deadline exceeded", 1
+        elif "list" in argv:
             said = json.dumps({"members": self.members})
         elif not self.quorum:
             said, code = "Error: etcdserver: request timed out", 1
@@ -72,6 +75,16 @@ ALIVE = {"https://10.240.0.10:2379", "https://10.240.0.12:2379"}
 def test_where_there_never_was_a_cluster_one_is_started(others: Etcd) -> None:
     decided = etcd_member.decide(wish(may_bootstrap=True))
     assert decided == {"ETCD_INITIAL_CLUSTER": ALL, "ETCD_INITIAL_CLUSTER_STATE": "new"}
+
+
+def test_a_member_that_began_sooner_and_waits_for_this_one_is_no_cluster_to_join(others: Etcd) -> None:
+    others.serving, others.mute = {"https://10.240.0.10:2379"}, True
+    assert etcd_member.decide(wish(may_bootstrap=True)) == {
+        "ETCD_INITIAL_CLUSTER": ALL,
+        "ETCD_INITIAL_CLUSTER_STATE": "new",
+    }
+    with pytest.raises(SystemExit, match="never starts another one"):
+        etcd_member.decide(wish(may_bootstrap=False, patience=0))
 
 
 def test_a_wiped_member_never_starts_a_cluster_also_if_nobody_answers(others: Etcd) -> None:
