@@ -66,7 +66,7 @@ def status(name: str, output: str) -> None:
         render.data(state.as_dict(), output)
 
 
-@lab.command(context_settings={"ignore_unknown_options": True})
+@lab.command(context_settings={"allow_interspersed_args": False})  # what comes after NODE is the command's own
 @_name
 @click.argument("node", shell_complete=completion.nodes)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)

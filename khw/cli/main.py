@@ -344,7 +344,7 @@ def kubeconfig(file: Path) -> None:
     click.echo(workspace.kubeconfig)
 
 
-@main.command(context_settings={"ignore_unknown_options": True})
+@main.command(context_settings={"allow_interspersed_args": False})  # what comes after NODE is the command's own
 @click.argument("node", shell_complete=completion.nodes)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj

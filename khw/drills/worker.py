@@ -193,8 +193,8 @@ kube-proxy are happy, the route table is complete, and from {worker} itself I ca
     hints=(
         "From the node itself it works, from its pods it does not. What is the difference on the way? Packets of pods"
         " are not sent by the node; it forwards them.",
-        "Forwarding is on (`khw ssh {worker} sysctl net.ipv4.ip_forward`), and the routes are right (`khw routes`)."
-        " Something else can say no to a forwarded packet.",
+        "Forwarding is on (`khw ssh {worker} sudo sysctl net.ipv4.ip_forward`), and the routes are right (`khw"
+        " routes`). Something else can say no to a forwarded packet.",
         "`khw ssh {worker} sudo iptables -S FORWARD`: read the first line. It is what happens to a packet that no rule"
         " accepts. Docker sets it, and does not set it back.",
     ),

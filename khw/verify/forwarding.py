@@ -39,5 +39,5 @@ def judge(node: Node, context: Context, answers: Sequence[Completed]) -> Iterabl
         ok=not seen,
         expected=EXPECTED,
         actual=" and ".join(seen) or "they are",
-        hint="iptables -S FORWARD; iptables --policy FORWARD ACCEPT; sysctl net.ipv4.ip_forward",
+        hint="sudo iptables -S FORWARD; sudo iptables --policy FORWARD ACCEPT; sudo sysctl net.ipv4.ip_forward",
     )

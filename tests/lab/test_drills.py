@@ -80,6 +80,7 @@ def at_the_terminal(khw: Khw, line: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PATH": path, "KUBECONFIG": str(root / "kubeconfig")},
         capture_output=True,
         text=True,
+        errors="replace",  # etcd's values are bytes
         timeout=300,
         check=False,
     )

@@ -6,9 +6,11 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 from click.testing import CliRunner
 
+from khw.cli.lab import lab
 from khw.cli.main import main
 
 if TYPE_CHECKING:
@@ -142,3 +144,9 @@ def test_in_its_own_process_pydantic_looks_for_no_plugins(tmp_path: Path) -> Non
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.splitlines()[-1:] == ["0 None"], done.stderr
+
+
+@pytest.mark.parametrize("command", [main.commands["ssh"], lab.commands["ssh"]], ids=["khw ssh", "khw lab ssh"])
+def test_the_options_of_a_command_on_a_node_are_its_own(command: click.Command) -> None:
+    typed = ["controller-0", "df", "-h", "--help", "/var/lib/etcd"]
+    assert command.make_context("ssh", typed).params["command"] == ("df", "-h", "--help", "/var/lib/etcd")
