@@ -168,7 +168,7 @@ def test_a_run_that_changes_nothing_never_loads_the_library(lab: Lab) -> None:
     everything(lab, ahead=False)
     code = (
         "import sys\n"
-        "from khw.cluster.model import Spec\n"
+        "from khw.cluster.spec import Spec\n"
         "from khw.inventory import provider_for\n"
         f"spec = Spec.model_validate_json({lab.spec().model_dump_json()!r})\n"
         f"provider = provider_for(spec, {KEY!r})\n"
