@@ -212,7 +212,7 @@ class Skew(Fault):
 
     def strike(self, khw: Khw) -> None:
         ahead = "import time; khw_now = time.time; time.time = lambda: khw_now() + 600"
-        python = f'#!/bin/sh\\nexec /usr/bin/python3 -I -S -B -c "{ahead}\\n$5" "$6"\\n'
+        python = f'#!/bin/sh\\nagent=$5; shift 5\\nexec /usr/bin/python3 -I -S -B -c "{ahead}\\n$agent" "$@"\\n'
         date = "#!/bin/sh\\nexec /usr/bin/date -d '+10 minutes' \"$@\"\\n"
         for place, text in zip(self.places, (python, date), strict=True):
             inside(
