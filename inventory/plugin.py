@@ -130,7 +130,7 @@ def known_hosts(nodes: Sequence[Node]) -> str:
     for node in nodes:
         name = called(node.ssh_host, node.ssh_port)
         rows += [f"{name} {key}" for key in node.host_keys if node.ssh_host]
-    bastions = {(node.ssh_jump.rpartition("@")[2], key): None for node in nodes for key in node.jump_keys}
+    bastions = {(node.bastion, key): None for node in nodes for key in node.jump_keys}
     rows += [f"{host} {key}" for host, key in bastions]
     return "\n".join(rows) + "\n"
 

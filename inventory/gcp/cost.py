@@ -92,22 +92,21 @@ def estimate(spec: Spec) -> Cost | None:
 def _items(spec: Spec, region: str) -> Iterator[Item]:
     table = _table()
     pools = [pool for pool in (spec.controllers, spec.workers) if pool.count]
-    private_nodes = spec.gcp is not None and spec.gcp.private_nodes
     kinds: Counter[str] = Counter()
     for pool in pools:
         kinds[pool.machine_type] += pool.count
-    if private_nodes:
+    if spec.private_nodes:
         kinds[BASTION_TYPE] += 1
     base, factors = table[MACHINES].get(region), table["machine_types"]
     for kind, count in sorted(kinds.items()):
         price = base * factors[kind] * count if base is not None and kind in factors else None
         yield Item(f"machine {kind}", count, price)
-    gigabytes = sum(pool.disk_gb * pool.count for pool in pools) + private_nodes * BASTION_DISK_GB
+    gigabytes = sum(pool.disk_gb * pool.count for pool in pools) + spec.private_nodes * BASTION_DISK_GB
     a_month = table[DISKS].get(region)
     yield Item("GB of disk", gigabytes, None if a_month is None else gigabytes * a_month / table["hours_a_month"])
     machines = sum(pool.count for pool in pools)
-    addresses = 2 if private_nodes else machines  # the bastion's and NAT's, or each machine's own
+    addresses = 2 if spec.private_nodes else machines  # the bastion's and NAT's, or each machine's own
     yield Item("external address", addresses, addresses * table["external_address"])
-    if private_nodes:
+    if spec.private_nodes:
         yield Item("machine behind NAT", machines, min(machines * table["nat_machine"], table["nat_most"]))
     yield Item("forwarding rule", 1, table["forwarding_rule"])

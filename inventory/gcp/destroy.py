@@ -196,13 +196,12 @@ def _named(api: Api, spec: Spec) -> list[tuple[Kind, str, str]]:
 def names_of(spec: Spec, kind: Kind) -> set[str]:
     """Return the names that khw gives resources of this kind."""
     name = spec.network.name
-    is_private = spec.gcp is not None and spec.gcp.private_nodes
-    door = ("allow-ssh", "allow-bastion", "deny-ssh") if is_private else ("allow-nodeports",)
+    door = ("allow-ssh", "allow-bastion", "deny-ssh") if spec.private_nodes else ("allow-nodeports",)
     firewalls = ("allow-internal", "allow-external", *door, "allow-health-check", "allow-nodes")
     return {
         NETWORK: {name},
-        ADDRESS: {name, nat_name(spec)} if is_private else {name},
-        ROUTER: {router_name(spec)} if is_private else set(),
+        ADDRESS: {name, nat_name(spec)} if spec.private_nodes else {name},
+        ROUTER: {router_name(spec)} if spec.private_nodes else set(),
         SUBNET: {spec.network.subnet},
         FIREWALL: {f"{name}-{suffix}" for suffix in firewalls},
         GROUP: {f"{name}-controllers"},

@@ -67,6 +67,11 @@ class Node:
         both = self.role is not Role.WORKER and Role.WORKER in self.roles
         return (self.role, Role.WORKER) if both else (self.role,)
 
+    @property
+    def bastion(self) -> str:
+        """Where the bastion is that khw made and that leads to it; '' if there is none."""
+        return self.ssh_jump.rpartition("@")[2] if self.jump_keys else ""
+
     def with_facts(self, facts: Facts) -> Node:
         """Return this node with what its agent saw."""
         return replace(self, facts=facts)

@@ -159,7 +159,7 @@ def _machines(spec: Spec) -> Iterator[Finding]:
         else {}
     )
     names: dict[str, str] = {}
-    if spec.gcp and spec.gcp.private_nodes:
+    if spec.private_nodes:
         reserved[spec.bastion_address] = "the bastion's (gcp.private_nodes)"
         names[spec.bastion_name] = spec.bastion_name
         if not NAME.match(spec.bastion_name):

@@ -307,6 +307,11 @@ class Spec(_Part):
         )
 
     @property
+    def private_nodes(self) -> bool:
+        """Whether no node has an external address (provider gcp)."""
+        return self.provider == "gcp" and self.gcp is not None and self.gcp.private_nodes
+
+    @property
     def bastion_name(self) -> str:
         """What the machine is called that leads to private nodes (provider gcp)."""
         return f"{self.network.name}-bastion"

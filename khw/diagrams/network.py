@@ -69,7 +69,7 @@ def picture(seen: Observed) -> Picture:
     if others:
         lines = tuple(f"{route.dest_range} → {route.next_hop}" for route in others)
         boxes.append(Box(id="routes", title="other routes", lines=lines, kind=Kind.ROUTE, parent="vpc"))
-    door = next((node.ssh_jump.rpartition("@")[2] for node in cluster.nodes if node.jump_keys), "")
+    door = next((node.bastion for node in cluster.nodes if node.bastion), "")
     if door:
         boxes += _ways(cluster.spec.bastion_name, door, cluster.nat_address)
         links.append(Link(source="operator", target="bastion", label="ssh"))
@@ -177,7 +177,7 @@ def _described(seen: Observed) -> str:
     machines = "; ".join(f"{n.name} at {n.internal_ip}" for n in cluster.nodes)
     routes = "; ".join(f"{r.dest_range} to {r.next_hop}" for r in seen.routes)
     firewall = "; ".join(_rule(rule, cluster.network.name) for rule in seen.firewall)
-    doors = {node.ssh_jump.rpartition("@")[2] for node in cluster.nodes if node.jump_keys}
+    doors = {node.bastion for node in cluster.nodes if node.bastion}
     ways = "".join(f"The bastion at {door} leads SSH to them, Cloud NAT leads them out. " for door in sorted(doors))
     return (
         f"The VPC {cluster.network.name} with the subnet {cluster.network.subnet_cidr}. Machines: {machines}. {ways}"

@@ -118,10 +118,8 @@ def _reached(bench: Bench, pod: Pod, target: str, seconds: float) -> str:
 
 def node_port(context: Context, bench: Bench) -> Iterable[Finding]:
     """Ask each worker's NodePort from here, at its external address; from a pod where nobody outside reaches it."""
-    gcp = context.cluster.spec.gcp
-    private = context.cluster.spec.provider == "gcp" and gcp is not None and gcp.private_nodes
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        if private:
+        if context.cluster.spec.private_nodes:
             yield from pool.map(lambda node: _private_node_port(bench, node), context.cluster.workers)
         else:
             yield from pool.map(lambda node: _node_port(context, node, bench.node_port), context.cluster.workers)

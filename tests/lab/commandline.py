@@ -72,6 +72,13 @@ class Khw:
         return done.stdout
 
 
+def is_a_cluster(khw: Khw) -> None:
+    """Make it, verify it, and find nothing to change."""
+    assert khw.json("run")["ok"]
+    khw.ok("verify", "--wait", "60")
+    assert khw.json("run")["changed"] == 0
+
+
 def instance(khw: Khw, name: str, method: str) -> None:
     """Stop or start a machine the way a person does in Google's console."""
     gcp = YAML(typ="safe").load((khw.folder / "khw.yaml").read_text())["gcp"]

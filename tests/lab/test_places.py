@@ -5,49 +5,24 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from commandline import KHW, LAB, Khw, instance
+from commandline import KHW, LAB, Khw, instance, is_a_cluster
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import compute_v1
+from project import project
 from rack import rack
 from ruamel.yaml import YAML
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Set
+    from collections.abc import Set
     from pathlib import Path
 
 pytestmark = [pytest.mark.lab, pytest.mark.apart, pytest.mark.timeout(900)]
 
 PROJECT = f"{LAB}-place"
 FAMILY = "projects/debian-cloud/global/images/family/debian-{}"
-
-
-def is_a_cluster(khw: Khw) -> None:
-    assert khw.json("run")["ok"]
-    khw.ok("verify", "--wait", "60")
-    assert khw.json("run")["changed"] == 0
-
-
-@contextmanager
-def project(folder: Path, **sections: Mapping[str, Any]) -> Iterator[Khw]:
-    """A lab of one's own, and a cluster file with these keys in it."""
-    subprocess.run([KHW, "lab", "down", "--name", PROJECT], check=True, timeout=120)  # a killed run's leftover
-    subprocess.run([KHW, "lab", "up", "--name", PROJECT], check=True, timeout=600)
-    try:
-        khw = Khw(folder)
-        khw.ok("init", "--lab", PROJECT)
-        yaml = YAML()
-        file = yaml.load((folder / "khw.yaml").read_text())
-        for section, keys in sections.items():
-            file[section].update(keys)
-        yaml.dump(file, folder / "khw.yaml")
-        yield khw
-        assert "left in the project: nothing" in khw.ok("destroy", "--yes")
-    finally:
-        subprocess.run([KHW, "lab", "down", "--name", PROJECT], check=True, timeout=120)
 
 
 def release(khw: Khw, node: str) -> str:
@@ -58,7 +33,7 @@ def release(khw: Khw, node: str) -> str:
 
 def test_debian_12_and_13_in_one_cluster_of_a_project(tmp_path: Path) -> None:
     workers = {"count": 2, "images": [FAMILY.format(12), FAMILY.format(13)]}
-    with project(tmp_path, controllers={"count": 1}, workers=workers) as khw:
+    with project(PROJECT, tmp_path, controllers={"count": 1}, workers=workers) as khw:
         is_a_cluster(khw)
         assert [release(khw, node) for node in ("controller-0", "worker-0", "worker-1")] == ["12", "12", "13"]
         khw("ssh", "worker-1", "sudo", "reboot")  # its connection ends as it likes
@@ -118,7 +93,7 @@ def in_zones(khw: Khw) -> list[str]:
 
 
 def test_controllers_over_three_zones_outlive_the_loss_of_one(tmp_path: Path) -> None:
-    with project(tmp_path, gcp={"zones": list(ZONES)}) as khw:
+    with project(PROJECT, tmp_path, gcp={"zones": list(ZONES)}) as khw:
         is_a_cluster(khw)
         assert tuple(places(khw, "controller").values()) == ZONES
         assert tuple(places(khw, "worker").values()) == ZONES
@@ -170,7 +145,7 @@ def gets_out(khw: Khw) -> bool:
 
 
 def test_private_nodes_are_reached_through_the_bastion_alone_and_get_out_by_nat(tmp_path: Path) -> None:
-    with project(tmp_path, gcp={"private_nodes": True}, controllers={"count": 1}, workers={"count": 1}) as khw:
+    with project(PROJECT, tmp_path, gcp={"private_nodes": True}, controllers={"count": 1}, workers={"count": 1}) as khw:
         planned = json.dumps(khw.json("plan"))
         assert all(one in planned for one in BESIDE)
         is_a_cluster(khw)

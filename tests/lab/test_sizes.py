@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from commandline import KHW, LAB, Khw
+from commandline import LAB, is_a_cluster
+from project import project
 from rack import SHARED, Rack, rack
-from ruamel.yaml import YAML
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,27 +18,11 @@ pytestmark = [pytest.mark.lab, pytest.mark.apart, pytest.mark.timeout(900)]
 SIZES = [(1, 0), (1, 2), (3, 3), (5, 1)]
 
 
-def is_a_cluster(khw: Khw) -> None:
-    assert khw.json("run")["ok"]
-    khw.ok("verify", "--wait", "60")
-    assert khw.json("run")["changed"] == 0
-
-
 @pytest.mark.parametrize(("controllers", "workers"), SIZES)
 def test_in_a_project(tmp_path: Path, controllers: int, workers: int) -> None:
-    name = f"{LAB}-size"
-    subprocess.run([KHW, "lab", "up", "--name", name], check=True, timeout=600)
-    try:
-        khw = Khw(tmp_path)
-        khw.ok("init", "--lab", name)
-        yaml = YAML()
-        file = yaml.load((tmp_path / "khw.yaml").read_text())
-        file["controllers"]["count"], file["workers"]["count"] = controllers, workers
-        yaml.dump(file, tmp_path / "khw.yaml")
+    sizes = {"controllers": {"count": controllers}, "workers": {"count": workers}}
+    with project(f"{LAB}-size", tmp_path, **sizes) as khw:
         is_a_cluster(khw)
-        assert "left in the project: nothing" in khw.ok("destroy", "--yes")
-    finally:
-        subprocess.run([KHW, "lab", "down", "--name", name], check=True, timeout=120)
 
 
 @pytest.mark.parametrize(("controllers", "workers"), SIZES)

@@ -16,12 +16,14 @@ from khw.inventory import provider_for
 from khw.inventory.gcp.clients import Api
 from khw.inventory.gcp.provider import GcpProvider
 from khw.lab import daemon
+from khw.lab.api import rights
 from khw.lab.backend import Health, MachineState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from khw.lab.api.project import Project
     from khw.lab.backend import MachineSpec, NetworkState
 
 PROJECT = "khw-unit"
@@ -151,3 +153,18 @@ class Lab:
 def lab(tmp_path: Path) -> Iterator[Lab]:
     with Lab(tmp_path) as it:
         yield it
+
+
+@pytest.fixture
+def used(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The rights in the project that requests need, gathered as they come; images are another project's, and public."""
+    found: set[str] = set()
+    require = rights.require
+
+    def watched(project: Project, method: str, name: str) -> None:
+        if not (right := rights.permission(method)).startswith("compute.images."):
+            found.add(right)
+        require(project, method, name)
+
+    monkeypatch.setattr(rights, "require", watched)
+    return found
