@@ -99,6 +99,8 @@ def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
         argv=(*KUBECTL, "get", "--raw=/readyz"),
         expect="ok",
         listens=cluster.network.api_port,
+        health="/readyz",
+        interval=0.2,
         timeout=cluster.spec.timeouts.ready,
         unit="kube-apiserver.service",
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from khw.agent import software, units
 from khw.agent.node import CREATED, RAN, REMOVED, UNCHANGED, UPDATED, FailureError, Outcome
 from khw.agent.paths import look, own, write
-from khw.agent.probe import diff, holds
+from khw.agent.probe import diff, holds, unwell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -124,7 +124,9 @@ def _wait(node: Node, op: dict[str, Any]) -> Outcome:
     deadline = time.monotonic() + op["timeout"]
     while True:
         left = max(1.0, deadline - time.monotonic())
-        if op["watch"]:
+        if op["health"] and unwell(op["listens"], op["health"]):
+            true, result = False, None
+        elif op["watch"]:
             true, result = node.processes.run(op["watch"], None, min(WATCHED, left)).code == 0, None
         else:
             true, result = holds(node, op, min(30.0, left))

@@ -78,6 +78,25 @@ def _listened_at(port: int) -> bool:
     return True
 
 
+def unwell(port: int, path: str) -> bool:
+    """
+    Whether a server of this node says 5xx there, over TLS.
+
+    It is asked without credentials and its certificate is not looked at: all that depends on the answer is whether a
+    command that looks at both is worth its start.
+    """
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1.0) as plain, context.wrap_socket(plain) as server:
+            server.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            return server.recv(64)[9:10] == b"5"  # HTTP/1.1 500
+    except OSError:
+        return False
+
+
 def diff(node: Node, spec: dict[str, Any]) -> Result:
     """Return what `kubectl diff` says of a Manifest: exit code 0 the same, 1 differs, more: it cannot say."""
     argv = ["kubectl", "--kubeconfig", spec["kubeconfig"], "diff", "--server-side", "--force-conflicts"]

@@ -200,7 +200,8 @@ def operation(resource: Resource, state: State, articles: Articles) -> dict[str,
             op |= {"argv": resource.argv, "timeout": _limit(resource.timeout), "payload": resource.stdin is not None}
         case Wait():
             unit = unit_name(resource.unit) if resource.unit else ""
-            op |= {"timeout": resource.timeout, "interval": resource.interval, "unit": unit, "watch": resource.watch}
+            op |= {"timeout": resource.timeout, "interval": resource.interval, "unit": unit}
+            op |= {"watch": resource.watch, "health": resource.health}
         case Manifest():
             op |= {"timeout": _limit(resource.timeout)}
         case Absent() | Require():

@@ -160,8 +160,9 @@ class Wait:
 
     `unit` names the systemd unit whose last journal lines explain a time-out. `listens` is a port of the node's own:
     before somebody listens there the command could only fail, and it is not started (six kubectls that ask again and
-    again take the CPU that the API servers need to begin). `watch` is a command that waits for the condition by itself
-    and ends well when it holds: it is left to do so, instead of asking again and again.
+    again take the CPU that the API servers need to begin), nor while it says 5xx to `health`, a path that may be asked
+    for over TLS without credentials. `watch` is a command that waits for the condition by itself and ends well when it
+    holds: it is left to do so, instead of asking again and again.
     """
 
     name: str
@@ -169,6 +170,7 @@ class Wait:
     expect: str = ""
     watch: tuple[str, ...] = ()
     listens: int = 0
+    health: str = ""
     timeout: float = 120.0
     interval: float = 0.5
     unit: str = ""

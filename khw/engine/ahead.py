@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING
 
 from khw.converge.apply import Looked, looked_for
@@ -65,13 +66,17 @@ class LookAhead:
         self._at = time.monotonic()
         return mine
 
+    def following(self, phase: Phase) -> list[Phase]:
+        """Return the phases that come next on this host, up to where once-per-cluster work begins or ends."""
+        rows = dropwhile(lambda row: row.name != phase.name, self.phases)
+        return list(takewhile(lambda row: row.once == phase.once, rows))[1:]
+
     def _later(self, phase: Phase, agent: Machine, node: Node) -> dict[str, Looked]:
         """Return the phases that follow, as far as they are this host's for certain and can be asked for already."""
-        names = [row.name for row in self.phases]
-        if not self.still.holds or self.run.cluster.may_bootstrap or phase.name not in names:
+        if not self.still.holds or self.run.cluster.may_bootstrap:
             return {}
-        for row in self.phases[names.index(phase.name) + 1 :]:
-            if row.task is None or row.once != phase.once:
+        for row in self.following(phase):
+            if row.task is None:
                 break
             try:
                 self._asked[row.name] = self.resources(row, node)

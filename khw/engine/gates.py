@@ -117,16 +117,19 @@ class Board:
                     self._about(need.phase).wait()
             self._raise_if_cancelled()
 
-    def claim(self, host: str, phase: str) -> str:
+    def claim(self, host: str, phase: str, then: Iterable[str] = ()) -> str:
         """
         Claim once-per-cluster work; return who has it, which is `host` itself if it is to do it.
 
-        Where another host has it, wait until that one is through: if it fails, this one may take over.
+        Where another host has it, wait until that one is through: if it fails, this one may take over. `then` is such
+        work that follows on the same host: who does the one does the next, because it has looked at both already.
         """
         with self._lock:
             while True:
                 self._raise_if_cancelled()
                 owner = self._claims.setdefault(phase, host)
+                for later in then if owner == host else ():
+                    self._claims.setdefault(later, host)
                 if owner == host or self._ended.get((owner, phase), Outcome.CANCELLED).good:
                     return owner
                 self._about(phase).wait()

@@ -3,15 +3,20 @@ from __future__ import annotations
 import os
 import random
 import socket
+import ssl
 import subprocess
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from localnode import ME, LocalNode, LocalStore
 
 import khw.converge.compare
+from khw.certs.authority import make_authority
+from khw.certs.identities import Authority
 from khw.converge.apply import converge
 from khw.converge.changes import Action, Change
 from khw.converge.compare import Touched, spec
@@ -359,6 +364,54 @@ def test_a_wait_starts_no_command_before_somebody_listens(agent: Agent, store: L
         server.listen()
         assert actions(apply(agent, store, wait)) == ["unchanged"]
     assert began.exists()
+
+
+@contextmanager
+def saying(folder: Path, *codes: int) -> Iterator[tuple[int, list[str]]]:
+    """A server behind TLS: it gives these answers, the last one again and again, and keeps what it was asked for."""
+    asked: list[str] = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(codes[min(len(asked), len(codes)) - 1])
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    pair = make_authority(Authority("test", "test", "test"), days=1)
+    (folder / "server.pem").write_bytes(pair.certificate + pair.key.reveal())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield server.server_port, asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_wait_starts_no_command_while_the_server_itself_says_not_yet(
+    agent: Agent, store: LocalStore, node: LocalNode
+) -> None:
+    looks = node.root / "looks"
+    with saying(node.root, 500, 503, 401) as (port, asked):
+        wait = Wait(
+            name="api",
+            argv=("sh", "-c", f"echo look >> {looks}; wc -l < {looks}"),
+            expect="2",  # once at the first look, which asks the command alone, and once when the server is well
+            listens=port,
+            health="/readyz",
+            interval=0.01,
+            timeout=20,
+        )
+        assert actions(apply(agent, store, wait)) == ["unchanged"]
+        assert asked == ["/readyz"] * 3
+    assert looks.read_text().count("look") == 2
 
 
 def test_a_wait_leaves_the_waiting_to_a_command_that_can(agent: Agent, store: LocalStore, node: LocalNode) -> None:

@@ -90,6 +90,17 @@ def test_once_per_cluster_work_is_taken_over_when_its_owner_fails() -> None:
     assert it.claim("controller-0", "rbac") == "controller-0"
 
 
+def test_who_does_one_piece_of_such_work_does_the_next_and_its_failure_frees_both() -> None:
+    it = board(*((host, phase) for host in CONTROLLERS for phase in ("rbac", "dns")))
+    it.claim("controller-1", "rbac", ["dns"])
+    assert it.claimant("dns") == "controller-1"
+    for phase in ("rbac", "dns"):  # what follows a failure is recorded with it
+        it.record("controller-1", phase, Outcome.FAILED)
+    assert it.claim("controller-0", "rbac", ["dns"]) == "controller-0"
+    it.record("controller-0", "rbac", Outcome.OK)
+    assert it.claimant("dns") == "controller-0"
+
+
 def test_who_waits_for_one_phase_is_not_woken_by_another() -> None:
     it = board(*ETCD, ("controller-0", "rbac"))
     looked: list[str] = []
