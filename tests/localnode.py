@@ -42,6 +42,8 @@ def value(name, key, default):
 def put(name, key, text):
     (units / name).mkdir(parents=True, exist_ok=True)
     (units / name / key).write_text(text)
+if verb == "is-system-running":
+    print("stopping" if (root / "fails" / "reboot").exists() else "running")
 for index, name in enumerate(names):
     if verb == "show":
         print(("\\n" if index else "") + "Id=" + name)

@@ -146,12 +146,21 @@ def _systemctl(node: Node, op: dict[str, Any], verb: str) -> None:
     argv = ["systemctl", verb, *([] if op["block"] else ["--no-block"]), name]
     result = node.processes.run(argv, None, op["timeout"])
     failed = result.code != 0 or (op["block"] and show(node, [name])[name].get("ActiveState") == "failed")
+    if failed and _going_down(node):
+        raise FailureError(
+            f"{name} does not start: the machine is going down", result.evidence(), "once it is back: khw run --failed"
+        )
     if failed:
         raise FailureError(
             f"{name} does not start: {result.evidence(1) or 'it failed at once'}",
             journal(node, name),
             f"on the node: sudo systemctl status {name}; sudo journalctl -u {name}",
         )
+
+
+def _going_down(node: Node) -> bool:
+    """Whether the machine is on its way to a reboot or to its end: systemd starts nothing then (systemctl(1))."""
+    return node.processes.run(["systemctl", "is-system-running"], None, 5.0).out.strip() == "stopping"
 
 
 def _started_with(node: Node, spec: dict[str, Any], shown: dict[str, str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,8 +32,8 @@ FREEZE = 60.0  # seconds
 AWAY = r"the connection was lost|no sign of life|does not answer over SSH|the agent (did not start|ended)"
 
 
-def podman(*args: str, check: bool = True) -> None:
-    subprocess.run(["podman", *args], check=check, capture_output=True, timeout=120)
+def podman(*args: str, check: bool = True) -> str:
+    return subprocess.run(["podman", *args], check=check, capture_output=True, timeout=120, text=True).stdout
 
 
 def container(node: str) -> str:
@@ -44,6 +45,12 @@ def container(node: str) -> str:
 def inside(node: str, script: str, *, check: bool = True) -> None:
     """Run a script on a machine from below, as its root."""
     podman("exec", container(node), "sh", "-c", script, check=check)
+
+
+def booted(node: str) -> str:
+    """Return when a machine's systemd began, as it says itself; '' while there is none."""
+    show = ("systemctl", "show", "--property=UserspaceTimestampMonotonic", "--value")
+    return podman("exec", container(node), *show, check=False).strip()
 
 
 class Fault:
@@ -87,10 +94,19 @@ class Reboot(Fault):
 
     nodes: tuple[str, ...]
     says = AWAY
+    _boots: dict[str, str] = field(default_factory=dict)
 
     def strike(self, khw: Khw) -> None:
+        self._boots = {node: booted(node) for node in self.nodes}
         for node in self.nodes:
             inside(node, "systemctl reboot", check=False)
+
+    def lift(self, khw: Khw) -> None:
+        """Wait until they are up again: a machine that goes down lets people in for a moment yet, and starts nothing."""
+        deadline = time.monotonic() + 60
+        while any(booted(node) in {"", boot} for node, boot in self._boots.items()):
+            assert time.monotonic() < deadline, f"not back: {', '.join(self._boots)}"
+            time.sleep(0.2)
 
 
 @dataclass
@@ -239,9 +255,9 @@ class OperatorDiskFull(Fault):
 
     @contextmanager
     def arranged(self, khw: Khw) -> Iterator[None]:
-        """Put the workspace on a tmpfs, kubectl (62 MB) aside; afterwards the workspace as it is then is put back."""
+        """Put the workspace on a tmpfs, kubectl (62 MB) and journals aside; what it is then is put back afterwards."""
         root, aside = khw.folder / ".khw", khw.folder / "khw-aside"
-        less_kubectl = shutil.ignore_patterns("bin")
+        less_kubectl = shutil.ignore_patterns("bin", "runs")
         root.rename(aside)
         root.mkdir(mode=0o700)
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=0700", "khw", str(root)], check=True)
@@ -251,7 +267,7 @@ class OperatorDiskFull(Fault):
                 (root / tools.parent.name / "bin").symlink_to(tools)
             yield
             self.lift(khw)
-            shutil.copytree(root, aside, ignore=less_kubectl, dirs_exist_ok=True)
+            shutil.copytree(root, aside, ignore=shutil.ignore_patterns("bin"), dirs_exist_ok=True)
         finally:
             subprocess.run(["umount", "-l", str(root)], check=True)
             root.rmdir()

@@ -298,6 +298,17 @@ def test_a_unit_that_fails_names_itself_and_shows_its_journal(agent: Agent, stor
     assert actions(apply(agent, store, Unit(name="etcd", content="[Service]\n"))) == ["started"]
 
 
+def test_a_unit_that_does_not_start_because_the_machine_reboots_says_that(
+    agent: Agent, store: LocalStore, node: LocalNode
+) -> None:
+    (node.root / "fails").mkdir()
+    for name in ("etcd.service", "reboot"):
+        (node.root / "fails" / name).touch()
+    with pytest.raises(StepError, match=r"etcd.service does not start: the machine is going down") as caught:
+        apply(agent, store, Unit(name="etcd", content="[Service]\n"))
+    assert "khw run --failed" in caught.value.hint
+
+
 def test_a_unit_that_should_not_run_is_stopped(agent: Agent, store: LocalStore, node: LocalNode) -> None:
     apply(agent, store, Unit(name="x", content="[Service]\n"))
     off = Unit(name="x", content="[Service]\n", running=False, enabled=False)
