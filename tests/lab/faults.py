@@ -102,7 +102,7 @@ class Reboot(Fault):
             inside(node, "systemctl reboot", check=False)
 
     def lift(self, khw: Khw) -> None:
-        """Wait until they are up again: a machine that goes down lets people in for a moment yet, and starts nothing."""
+        """Wait until they are up again: one that goes down lets people in for a moment yet, and starts nothing."""
         deadline = time.monotonic() + 60
         while any(booted(node) in {"", boot} for node, boot in self._boots.items()):
             assert time.monotonic() < deadline, f"not back: {', '.join(self._boots)}"
