@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_AT_ONCE = 48  # requests; an operation that is waited for holds one
+NOT_READY_PAUSE = 0.5  # seconds between two looks at what an operation of an earlier run is still at
 LONGEST_WAIT = (
     2.0  # seconds that one wait is left to the API (which answers after two minutes), so that Ctrl-C is quick
 )
@@ -108,7 +109,7 @@ def begin(api: Api, client: str, method: str, request: Mapping[str, Any], doing:
         except refusals.BadRequest as error:
             if spoken(error)[1] != "resourceNotReady" or api.stopped.is_set() or time.monotonic() > deadline:
                 raise explain(doing, error, api.gcp) from None
-            api.stopped.wait(0.5)  # that operation was begun elsewhere: its name is not known here
+            api.stopped.wait(NOT_READY_PAUSE)  # that operation was begun elsewhere: its name is not known here
 
 
 def finish(api: Api, operation: Message, doing: str) -> Message:

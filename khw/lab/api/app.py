@@ -102,7 +102,7 @@ class Routes:
             yield Route(f"{base}/{{name}}", put, methods=["PUT"])
         if kind.labels:
             labels = f"{base}/{{name}}/setLabels"
-            yield self._post(labels, lambda c: service.set_labels(kind, c.scope, c.name, c.body))
+            yield self._post(labels, lambda c: service.set_labels(kind, c.scope, c.name, c.body, c.query))
         for verb in kind.actions:
             act = self._endpoint(partial(self._act, kind, verb), bodiless=verb in kind.bodiless)
             yield Route(f"{base}/{{name}}/{verb}", act, methods=["POST"])

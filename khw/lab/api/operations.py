@@ -8,11 +8,13 @@ takes up what one before it, that was killed, had not ended.
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import secrets
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from khw.errors import LabError
@@ -38,6 +40,19 @@ _HTTP = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """A resource as it was before a change that was taken over at once: where its operation fails, it is that again."""
+
+    body: Json
+    hidden: Json
+
+    @classmethod
+    def of(cls, entry: Entry) -> Before:
+        """Return what `entry` is now."""
+        return cls(copy.deepcopy(entry.body), copy.deepcopy(entry.hidden))
+
+
 class Operations:
     """The operations of one project."""
 
@@ -56,12 +71,26 @@ class Operations:
 
     # Beginning
 
-    def begin(self, verb: str, entry: Entry, *, request: str = "", problem: tuple[str, ...] = ()) -> Job:
-        """Start an operation on `entry`; with `problem` it is bound to end in that error. Hold the lock."""
+    def begin(
+        self,
+        verb: str,
+        entry: Entry,
+        *,
+        request: str = "",
+        problem: tuple[str, ...] = (),
+        before: Before | None = None,
+    ) -> Job:
+        """
+        Start an operation on `entry`; with `problem` it is bound to end in that error. Hold the lock.
+
+        `before` is what `entry` is to be again if a fault has the operation fail.
+        """
         job = Job(self._describe(verb, entry), verb, entry.key, request=request, problem=list(problem))
         fault = self._project.faults.meet("operation", f"{entry.collection}.{verb}", entry.name)
         if fault and not problem:
             job.arguments["fault"] = [fault.sort, fault.seconds]
+            if before and SORTS[fault.sort].reason:
+                entry.body, entry.hidden = before.body, before.hidden
         self._project.state.jobs[job.name] = job
         self._project.state.save()
         self._submit(job)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from khw.lab.api.catalog import PLACES, check_place
 from khw.lab.api.kind import resolve_links
 from khw.lab.api.links import BASE, Scope
+from khw.lab.api.operations import Before
 from khw.lab.api.paging import page
 from khw.lab.api.problems import (
     ApiError,
@@ -163,19 +164,25 @@ class Service:
             with understood():
                 resolve_links(self.project, kind, wanted.body)
                 kind.fill(self.project, wanted)
+            before = Before.of(entry)
             entry.body = wanted.body
-            return copy.deepcopy(self.operations.begin(call.verb, entry, request=call.request).body)
+            return copy.deepcopy(self.operations.begin(call.verb, entry, request=call.request, before=before).body)
 
     # Labels, and a collection's own methods
 
-    def set_labels(self, kind: Kind, scope: Scope, name: str, body: Json) -> Json:
+    def set_labels(self, kind: Kind, scope: Scope, name: str, body: Json, query: Query) -> Json:
         """Replace a resource's labels, if the request was made from the labels of now."""
         with self.project.state.lock:
+            request = query.get("requestId", "")
+            again = self.operations.repeated(request)
+            if again:
+                return copy.deepcopy(again.body)
             entry = self._settled(kind, scope, name)
             if body.get("labelFingerprint") != entry.body["labelFingerprint"]:
                 raise stale("labels")
+            before = Before.of(entry)
             self._write_labels(entry.body, body.get("labels", {}))
-            return copy.deepcopy(self.operations.begin("setLabels", entry).body)
+            return copy.deepcopy(self.operations.begin("setLabels", entry, request=request, before=before).body)
 
     def act(self, kind: Kind, scope: Scope, name: str, call: Act) -> Json:
         """Begin one of a collection's own operations."""
@@ -184,9 +191,10 @@ class Service:
             if again:
                 return copy.deepcopy(again.body)
             entry = self._settled(kind, scope, name)
+            before = Before.of(entry)
             with understood():
                 kind.actions[call.verb](self.project, entry, call.body)
-            return copy.deepcopy(self.operations.begin(call.verb, entry, request=call.request).body)
+            return copy.deepcopy(self.operations.begin(call.verb, entry, request=call.request, before=before).body)
 
     def read(self, kind: Kind, scope: Scope, name: str, what: str, body: Json) -> Json:
         """Answer one of a collection's own questions; it may ask the backend, so the lock is not held."""
