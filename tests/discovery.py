@@ -3,6 +3,9 @@ Google's own description of the Compute Engine API, as a judge of requests and a
 
 It ships inside google-api-python-client. Each schema becomes a JSON schema in which what Google does not know is
 an error, and each method a path with its parameters, its request and its answer.
+
+`python tests/discovery.py` writes the part of it that the lab's API checks requests with at run time
+(khw/lab/api/description.json).
 """
 
 from __future__ import annotations
@@ -12,10 +15,13 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import googleapiclient
 from jsonschema import Draft202012Validator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Json = dict[str, Any]
 
@@ -169,3 +175,80 @@ def judge(exchange: Exchange) -> list[str]:
     elif exchange.answer.strip() not in {b"", b"{}"}:
         found.append("there is an answer's body")
     return [f"{method.id}: {problem}" for problem in found]
+
+
+# The part of it that the lab's API has at run time
+
+
+def extract(ids: Iterable[str]) -> Json:
+    """Return what these methods take: their query, the schema of their body, and the schemas, in short."""
+    rows = {method.id.removeprefix("compute."): method for method in methods()}
+    chosen = {name: rows[name] for name in sorted(ids)}
+    schemas: Json = {}
+    todo = [method.request for method in chosen.values() if method.request]
+    while todo:
+        name = todo.pop()
+        if name not in schemas:
+            schemas[name] = _short(document()["schemas"][name])
+            todo += re.findall(r'"\$([^"]+)"', json.dumps(schemas[name]))
+    return {
+        "revision": document()["revision"],
+        "common": sorted(document()["parameters"]),
+        "methods": {
+            name: {
+                **({"body": method.request} if method.request else {}),
+                "query": sorted(method.parameters - set(document()["parameters"])),
+                "required": _required(method),
+            }
+            for name, method in chosen.items()
+        },
+        "schemas": {name: schemas[name] for name in sorted(schemas)},
+    }
+
+
+def _required(method: Method) -> list[str]:
+    """Return what has to be given: not what a patch leaves as it is, and not what has a default all the same."""
+    rows = document()["schemas"][method.request]["properties"] if method.id.endswith(".insert") else {}
+    return sorted(
+        name
+        for name, part in rows.items()
+        if method.id in part.get("annotations", {}).get("required", ())
+        and "default value is" not in part["description"]
+    )
+
+
+def _short(schema: Json) -> Any:
+    """Return a schema in short: 'string', '$Reference', [member], {'*': member of a map}, {'=': values of an enum}."""
+    if "$ref" in schema:
+        return f"${schema['$ref']}"
+    kind = schema.get("type", "any")
+    if kind == "array":
+        return [_short(schema["items"])]
+    if kind == "object" and schema.get("additionalProperties"):
+        return {"*": _short(schema["additionalProperties"])}
+    if kind == "object":
+        return {name: _short(part) for name, part in sorted(schema.get("properties", {}).items())}
+    if "enum" in schema:
+        return {"=": sorted(schema["enum"])}
+    form = schema.get("format", "")
+    return form if form in {"int64", "uint64", "int32", "uint32", "byte"} else kind
+
+
+def served() -> set[str]:
+    """Return the methods with a body that the lab's API serves, by their ids."""
+    from khw.lab.api.table import KINDS
+
+    found = set()
+    for kind in KINDS.values():
+        found |= {f"{kind.collection}.insert"} if kind.collection != "disks" else set()
+        found |= {f"{kind.collection}.{verb}" for verb in kind.actions if verb not in kind.bodiless}
+        found |= {f"{kind.collection}.{what}" for what, (method, _) in kind.reads.items() if method == "POST"}
+        found |= {f"{kind.collection}.{verb}" for verb in ("patch",) if kind.patched}
+        found |= {f"{kind.collection}.update"} if kind.replaced else set()
+        found |= {f"{kind.collection}.setLabels"} if kind.labels else set()
+    return found
+
+
+if __name__ == "__main__":
+    where = Path(__file__).parent.parent / "khw" / "lab" / "api" / "description.json"
+    where.write_text(json.dumps(extract(served()), indent=1, sort_keys=True) + "\n")

@@ -21,6 +21,7 @@ from starlette.routing import Route
 from khw.errors import LabError
 from khw.lab.api import catalog, rights
 from khw.lab.api.baddays import Cut, control, method_id, unanswered
+from khw.lab.api.description import understood_request
 from khw.lab.api.links import Scope
 from khw.lab.api.problems import ApiError, not_found
 from khw.lab.api.service import Act, aggregated, listing
@@ -241,7 +242,10 @@ class Routes:
             fault = self._fault(request, call)
             if fault and fault.sort != "lost-answer":
                 return await unanswered(request, fault)
-            rights.require(self._service.project, method_id(request.method, request.url.path), call.name)
+            method = method_id(request.method, request.url.path)
+            rights.require(self._service.project, method, call.name)
+            if request.method in {"POST", "PUT", "PATCH"} and not bodiless:
+                call.body = understood_request(method, call.body, call.query)
             result = await run_in_threadpool(answer, call)
             return Cut() if fault else JSONResponse(result)
 

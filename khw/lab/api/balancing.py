@@ -78,6 +78,12 @@ def _fill_service(project: Project, entry: Entry) -> None:
     body["fingerprint"] = project.fingerprint(body)
 
 
+def _view_service(project: Project, _entry: Entry, body: Json) -> None:
+    rules = [e.body["selfLink"] for e in project.of("forwardingRules") if e.body["backendService"] == body["selfLink"]]
+    if rules:
+        body["usedBy"] = [{"reference": url} for url in rules]
+
+
 def _health(project: Project, entry: Entry, body: Json) -> Json:
     if not body.get("group"):
         raise required("group")
@@ -121,6 +127,7 @@ BACKEND_SERVICES = Kind(
     fill=_fill_service,
     links=("healthChecks[]", "backends[].group"),
     networked=True,
+    view=_view_service,
     replaced=True,
     reads={"getHealth": ("POST", _health)},
 )

@@ -35,6 +35,12 @@ _MACHINE_TYPES = {
 IMAGE_PROJECT = "debian-cloud"
 # Name -> family: the backend boots a family.
 _IMAGES = {"debian-12-bookworm-v20261110": "debian-12", "debian-13-trixie-v20261110": "debian-13"}
+_GUEST_FEATURES = (
+    "UEFI_COMPATIBLE",
+    "VIRTIO_SCSI_MULTIQUEUE",
+    "GVNIC",
+    "SEV_CAPABLE",
+)  # Debian's, as Google shows them
 # What the last part of a link is, by where it leads; gcloud names a family by its view from a zone.
 _IMAGE_LINKS = {"images": "name", "images/family": "family", "imageFamilyViews": "family"}
 
@@ -192,6 +198,7 @@ def images() -> list[Json]:
             diskSizeGb="10",
             archiveSizeBytes="0",
             description=f"Debian, {name}",
+            guestOsFeatures=[{"type": kind} for kind in _GUEST_FEATURES],
             licenses=[link(IMAGE_PROJECT, f"global/licenses/{name.rsplit('-', 1)[0]}")],
         )
         for name, family in _IMAGES.items()

@@ -34,6 +34,9 @@ def add_disk(project: Project, instance: Entry, image: Json, how: Json, *, goes_
         "type": link(project.name, f"{instance.scope}/diskTypes/{last(how.get('diskType', 'pd-standard'))}"),
         "physicalBlockSizeBytes": "4096",
         "licenses": image["licenses"],
+        "guestOsFeatures": image["guestOsFeatures"],
+        "enableConfidentialCompute": False,
+        "lastAttachTimestamp": instance.body["creationTimestamp"],
         "architecture": "X86_64",
         "labelFingerprint": project.fingerprint(labels),
     }

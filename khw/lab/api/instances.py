@@ -15,12 +15,27 @@ from khw.lab.api.problems import ApiError, OperationError, already_exists, inval
 from khw.lab.api.project import usable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from khw.lab.api.project import Project
     from khw.lab.state import Entry, Job
 
     Json = dict[str, Any]
 
 _SERIAL_BYTES = 1024 * 1024  # the most that one answer carries, as Google's
+
+
+# What an instance is where its request does not say.
+_USUAL: Mapping[str, Json] = {
+    "scheduling": {
+        "onHostMaintenance": "MIGRATE",
+        "automaticRestart": True,
+        "preemptible": False,
+        "provisioningModel": "STANDARD",
+    },
+    "shieldedInstanceConfig": {"enableSecureBoot": False, "enableVtpm": True, "enableIntegrityMonitoring": True},
+    "shieldedInstanceIntegrityPolicy": {"updateAutoLearnPolicy": True},
+}
 
 
 # Insert
@@ -44,7 +59,8 @@ def _fill(project: Project, entry: Entry) -> None:
     body["status"] = "PROVISIONING"
     body.setdefault("canIpForward", False)
     body.setdefault("deletionProtection", False)
-    body.setdefault("scheduling", {"onHostMaintenance": "MIGRATE", "automaticRestart": True})
+    for field, usual in _USUAL.items():
+        body[field] = {**usual, **body.get(field, {})}
     body.update(cpuPlatform="Intel Broadwell", startRestricted=False)
     _fill_interface(project, entry)
     add_disk(project, entry, image, how, goes_along=body["disks"][0]["autoDelete"])
@@ -77,6 +93,7 @@ def _fill_disks(project: Project, entry: Entry, zone: str) -> tuple[Json, Json]:
             "boot": True,
             "autoDelete": bool(boot.get("autoDelete", False)),
             "licenses": image["licenses"],
+            "guestOsFeatures": image["guestOsFeatures"],
             "interface": "SCSI",
             "diskSizeGb": str(size),
             "architecture": "X86_64",

@@ -86,6 +86,8 @@ class Operations:
         `before` is what `entry` is to be again if a fault has the operation fail.
         """
         job = Job(self._describe(verb, entry), verb, entry.key, request=request, problem=list(problem))
+        if request:
+            job.body["clientOperationId"] = request
         fault = self._project.faults.meet("operation", f"{entry.collection}.{verb}", entry.name)
         if fault and not problem:
             job.arguments["fault"] = [fault.sort, fault.seconds]

@@ -31,6 +31,21 @@ class ApiError(Exception):
         return {"error": {"code": self.status, "message": self.message, "errors": [detail]}}
 
 
+class MalformedError(ApiError):
+    """A request that is none of the API's, as the front end of all of Google's APIs refuses it; `field` is where."""
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(400, "badRequest", message)
+        self.field = field
+
+    def body(self) -> dict[str, Any]:
+        """Return the answer's JSON, with what that front end says beside it."""
+        violation = {"field": self.field, "description": self.message}
+        details = [{"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [violation]}]
+        error = super().body()["error"]
+        return {"error": {**error, "status": "INVALID_ARGUMENT", "details": details}}
+
+
 class OperationError(Exception):
     """An operation ends in an error: Google accepts the request and says no later. `code` is Google's."""
 

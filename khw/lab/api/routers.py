@@ -55,6 +55,7 @@ def _fill_nat(project: Project, entry: Entry, row: Json, where: str) -> None:
             raise invalid(where, row["name"], f"The network has a NAT in router '{last(other.key)}'.")
     row.setdefault("type", "PUBLIC")
     row.setdefault("endpointTypes", ["ENDPOINT_TYPE_VM"])
+    row.setdefault("autoNetworkTier", "PREMIUM")
     row.setdefault("enableEndpointIndependentMapping", False)
     row.setdefault("enableDynamicPortAllocation", False)
 

@@ -41,7 +41,9 @@ def _fill_network(project: Project, entry: Entry) -> None:
         message = "This project makes custom mode networks only: set autoCreateSubnetworks to false."
         raise ApiError(400, "invalid", message)
     body.setdefault("mtu", 1460)
-    body.setdefault("routingConfig", {}).setdefault("routingMode", "REGIONAL")
+    routing = body.setdefault("routingConfig", {})
+    routing.setdefault("routingMode", "REGIONAL")
+    routing.setdefault("bgpBestPathSelectionMode", "LEGACY")
     body.setdefault("networkFirewallPolicyEnforcementOrder", "AFTER_CLASSIC_FIREWALL")
     body["selfLinkWithId"] = f"{BASE}projects/{project.name}/global/networks/{body['id']}"
     fields = {
@@ -49,6 +51,7 @@ def _fill_network(project: Project, entry: Entry) -> None:
         "destRange": _EVERYWHERE,
         "nextHopGateway": project.link("global/gateways/default-internet-gateway"),
         "priority": DEFAULT_PRIORITY,
+        "routeType": "STATIC",
     }
     _add_route(project, entry, entry.body["selfLink"], fields)
 
@@ -108,12 +111,14 @@ def _fill_subnetwork(project: Project, entry: Entry) -> None:
     body.setdefault("privateIpv6GoogleAccess", "DISABLE_GOOGLE_ACCESS")
     body.setdefault("purpose", "PRIVATE")
     body.setdefault("stackType", "IPV4_ONLY")
-    body.setdefault("enableFlowLogs", False)
+    body.setdefault("allowSubnetCidrRoutesOverlap", False)
+    body.setdefault("logConfig", {"enable": body.get("enableFlowLogs", False)})  # the old field shows only if it is set
     fields = {
         "description": f"Default local route to the subnetwork {wanted}.",
         "destRange": str(wanted),
         "nextHopNetwork": body["network"],
         "priority": 0,
+        "routeType": "SUBNET",
     }
     _add_route(project, entry, body["network"], fields)
 

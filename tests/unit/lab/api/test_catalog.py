@@ -67,4 +67,4 @@ def test_a_body_that_is_no_resource_is_refused_in_googles_shape(tmp_path, backen
         url = f"{cloud.endpoint}/compute/v1/projects/{PROJECT}/global/networks"
         answer = httpx.request("POST", url, content=body, trust_env=False)
     assert answer.status_code == 400
-    assert answer.json()["error"]["errors"][0]["reason"] in {"parseError", "invalid", "required"}
+    assert answer.json()["error"]["errors"][0]["reason"] in {"parseError", "badRequest", "required"}

@@ -177,3 +177,31 @@ def test_what_is_no_fault_is_refused(cloud: Cloud, body: bytes) -> None:
     assert caught.value.code == 400
     assert json.load(caught.value)["error"]["message"]
     assert faults(cloud, "GET") == {"faults": []}
+
+
+def test_labels_whose_answer_is_lost_are_set_once(cloud: Cloud) -> None:
+    cloud.done(cloud.addresses.insert_unary(project=PROJECT, region=REGION, address_resource={"name": "a"}))
+    seen = cloud.addresses.get(project=PROJECT, region=REGION, address="a")
+    request = {
+        "project": PROJECT,
+        "region": REGION,
+        "resource": "a",
+        "request_id": "12345678-1234-1234-1234-123456789012",
+        "region_set_labels_request_resource": {"labels": {"a": "b"}, "label_fingerprint": seen.label_fingerprint},
+    }
+    first, again = (cloud.addresses.set_labels_unary(request=request) for _ in range(2))
+    assert first.name == again.name
+    assert first.client_operation_id == request["request_id"]
+    cloud.done(again)
+
+
+def test_a_change_that_fails_leaves_all_as_it_was(cloud: Cloud) -> None:
+    cloud.done(cloud.addresses.insert_unary(project=PROJECT, region=REGION, address_resource={"name": "a"}))
+    before = cloud.addresses.get(project=PROJECT, region=REGION, address="a")
+    fault(cloud, "operation-error", on="addresses.setLabels")
+    body = {"labels": {"a": "b"}, "label_fingerprint": before.label_fingerprint}
+    place = {"project": PROJECT, "region": REGION, "resource": "a"}
+    error = cloud.failed(cloud.addresses.set_labels_unary(**place, region_set_labels_request_resource=body))
+    assert error.code == "INTERNAL_ERROR"
+    assert cloud.addresses.get(project=PROJECT, region=REGION, address="a") == before
+    cloud.done(cloud.addresses.set_labels_unary(**place, region_set_labels_request_resource=body))
