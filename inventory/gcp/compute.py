@@ -117,7 +117,7 @@ def _ssh_by_bastion(
 ) -> Iterator[Wanted]:
     """Let the operator's SSH to the bastion alone, and the bastion's alone to the nodes: before allow-internal."""
     ssh = [{"I_p_protocol": "tcp", "ports": ["22"]}]
-    nodes = (Role.CONTROLLER.value, Role.WORKER.value)
+    nodes = tuple(role.value for role, pool in spec.pools.items() if pool.count or role is Role.WORKER)
     yield firewall(spec, api, "allow-ssh", outside, ssh, targets=(private.BASTION_ROLE,), facets=facets)
     bastion = f"{spec.bastion_address}/32"
     yield firewall(spec, api, "allow-bastion", [bastion], ssh, targets=nodes, priority=800)
@@ -192,7 +192,7 @@ def _traffic(rows: Sequence[Message]) -> str:
 
 def _node(spec: Spec, api: Api, machine: Planned, zone: str, ssh_public_key: str) -> Wanted:
     """Return a node."""
-    pool = spec.controllers if machine.role is Role.CONTROLLER else spec.workers
+    pool = spec.pools[machine.role]
     alone = machine.role is Role.CONTROLLER and Role.WORKER in machine.roles  # firewall rules go by tags
     shape = Shape(
         name=machine.name,

@@ -91,7 +91,7 @@ def estimate(spec: Spec) -> Cost | None:
 
 def _items(spec: Spec, region: str) -> Iterator[Item]:
     table = _table()
-    pools = [pool for pool in (spec.controllers, spec.workers) if pool.count]
+    pools = [pool for pool in spec.pools.values() if pool.count]
     kinds: Counter[str] = Counter()
     for pool in pools:
         kinds[pool.machine_type] += pool.count

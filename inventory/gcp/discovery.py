@@ -115,6 +115,7 @@ def _missing(spec: Spec, machine: Planned) -> Node:
         ssh_user=spec.ssh.user,
         unreachable="its instance does not exist",
         exists=False,
+        also=machine.also,
     )
 
 
@@ -140,7 +141,7 @@ def _node(api: Api, spec: Spec, row: Message, deadline: float) -> Node | None:
     if role not in {known.value for known in Role}:
         raise ProviderError(
             f"instance {name} is labelled as cluster {spec.name}'s, but its {ROLE_LABEL} is {role or 'missing'}",
-            hint=f"label it {ROLE_LABEL}=controller or {ROLE_LABEL}=worker",
+            hint=f"label it {ROLE_LABEL}=controller, {ROLE_LABEL}=worker or {ROLE_LABEL}=etcd",
         )
     return Node(
         name=name,
@@ -153,6 +154,7 @@ def _node(api: Api, spec: Spec, row: Message, deadline: float) -> Node | None:
         ssh_user=spec.ssh.user,
         host_keys=keys,
         unreachable=unreachable,
+        also=spec.also if role == Role.CONTROLLER else None,
     )
 
 

@@ -12,7 +12,7 @@ from khw.checks import CheckResult, Status
 from khw.cluster.spec import BASTION_DISK_GB, BASTION_TYPE
 from khw.errors import CredentialsError, DiffersError, ProviderError
 from khw.inventory.gcp import destroy, rights
-from khw.inventory.gcp.kinds import ADDRESS, DISK, FIREWALL, INSTANCE, ROUTER
+from khw.inventory.gcp.kinds import ADDRESS, DISK, FIREWALL, INSTANCE, ROUTE, ROUTER
 from khw.inventory.gcp.machine import CLUSTER_LABEL
 from khw.inventory.gcp.operations import Job, together
 from khw.inventory.gcp.sources import source_ranges
@@ -21,7 +21,7 @@ from khw.inventory.gcp.zones import zones_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from khw.cluster.spec import Gcp, Planned, Pool, Spec
+    from khw.cluster.spec import Gcp, Planned, Spec
     from khw.inventory.gcp.clients import Api, Message
 
 
@@ -179,7 +179,7 @@ def _pool_checks(api: Api, spec: Spec) -> Iterator[_Part]:
 def _types_in(api: Api, spec: Spec, zone: str) -> set[str]:
     """Return the machine types that a zone is to have: any node's, and the bastion's in the first."""
     bastion = {BASTION_TYPE} if api.gcp.private_nodes and zone == api.gcp.places[0] else set()
-    return {spec.controllers.machine_type, spec.workers.machine_type} | bastion
+    return {pool.machine_type for pool in spec.pools.values() if pool.count} | bastion
 
 
 def _machine_type(api: Api, name: str, zone: str) -> str:
@@ -234,8 +234,8 @@ def _quotas(api: Api, spec: Spec, there: set[str], region: Message) -> str:
 
 
 def _needs(api: Api, spec: Spec, missing: Sequence[Planned], *, bastion: bool) -> dict[str, int]:
-    pools: dict[str, Pool] = {"controller": spec.controllers, "worker": spec.workers}
-    kinds = Counter(pools[machine.role.value].machine_type for machine in missing)
+    pools = spec.pools
+    kinds = Counter(pools[machine.role].machine_type for machine in missing)
     if bastion:
         kinds[BASTION_TYPE] += 1
     cpus = {kind: _type(api, kind, api.gcp.places[0]).guest_cpus * count for kind, count in kinds.items()}
@@ -247,7 +247,7 @@ def _needs(api: Api, spec: Spec, missing: Sequence[Planned], *, bastion: bool) -
         "CPUS": sum(cpus.values()),
         "INSTANCES": len(missing) + bastion,
         "IN_USE_ADDRESSES": int(bastion) if api.gcp.private_nodes else len(missing),
-        "DISKS_TOTAL_GB": sum(pools[machine.role.value].disk_gb for machine in missing) + bastion * BASTION_DISK_GB,
+        "DISKS_TOTAL_GB": sum(pools[machine.role].disk_gb for machine in missing) + bastion * BASTION_DISK_GB,
     }
 
 
@@ -258,7 +258,7 @@ def _needs_once(spec: Spec, gcp: Gcp) -> dict[str, int]:
         "SUBNETWORKS": 1,
         "FIREWALLS": len(destroy.names_of(spec, FIREWALL)),
         "ROUTERS": len(destroy.names_of(spec, ROUTER)),
-        "ROUTES": spec.workers.count + 2,  # the network's and the subnet's own come along
+        "ROUTES": len(destroy.names_of(spec, ROUTE)) + 2,  # the network's and the subnet's own come along
         "STATIC_ADDRESSES": len(destroy.names_of(spec, ADDRESS)),
         "FORWARDING_RULES": 1,
         "HEALTH_CHECKS": 1,

@@ -32,7 +32,7 @@ Place: TypeAlias = tuple[int | str, ...]
 
 __all__ = ["load", "template"]
 
-POOLS = {"controllers", "workers"}
+POOLS = {"controllers", "etcd", "workers"}
 
 
 def load(path: Path) -> Spec:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from khw.cluster.spec import Gcp, Pool, Spec, Static, StaticNode
 
-Finding: TypeAlias = tuple[tuple[int | str, ...], str]
+Place: TypeAlias = tuple[int | str, ...]
+Finding: TypeAlias = tuple[Place, str]
 
 NAME = re.compile(r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")
 SERVICE_ACCOUNT = re.compile(r"^[^@\s]+@[-a-z0-9.]+\.gserviceaccount\.com$")
@@ -108,7 +109,7 @@ def _ranges(spec: Spec) -> Iterator[Finding]:
 
 
 def _counts(spec: Spec) -> Iterator[Finding]:
-    for key, pool in (("controllers", spec.controllers), ("workers", spec.workers)):
+    for key, pool in _pools(spec):
         for listed in ("names", "addresses", "images"):
             rows = getattr(pool, listed)
             if len(rows) > pool.count:
@@ -116,7 +117,23 @@ def _counts(spec: Spec) -> Iterator[Finding]:
                     (key, listed),
                     f"{len(rows)} {listed} for {pool.count} {key}: set count, or leave it out",
                 )
-    yield from _odd_controllers(spec.controllers.count, ("controllers", "count"))
+    if spec.etcd.count:
+        yield from _apart(spec.controllers.count, ("controllers", "count"), spec.etcd.count, ("etcd", "count"))
+    else:
+        yield from _odd_controllers(spec.controllers.count, ("controllers", "count"))
+
+
+def _pools(spec: Spec) -> tuple[tuple[str, Pool], ...]:
+    return (("controllers", spec.controllers), ("etcd", spec.etcd), ("workers", spec.workers))
+
+
+def _apart(controllers: int, place: Place, members: int, members_place: Place) -> Iterator[Finding]:
+    """The counts where etcd has machines of its own."""
+    if not controllers:
+        yield place, "0 controllers: there must be at least one"
+    if members % 2 == 0:
+        text = f"{members} machines for etcd: it needs an odd number, so make it {members - 1} or {members + 1}"
+        yield members_place, text
 
 
 def _odd_controllers(count: int, place: tuple[int | str, ...]) -> Iterator[Finding]:
@@ -166,7 +183,7 @@ def _machines(spec: Spec) -> Iterator[Finding]:
             yield ("network", "name"), f"{spec.bastion_name!r}, the bastion's, is no host name: it is too long"
     addresses: dict[IPv4Address, str] = {}
     told: set[tuple[int | str, ...]] = set()
-    for key, pool in (("controllers", spec.controllers), ("workers", spec.workers)):
+    for key, pool in _pools(spec):
         for index, (name, address) in enumerate(_listed(pool)):
             named = (key, "names", index) if index < len(pool.names) else (key, "name")
             placed = (key, "addresses", index) if index < len(pool.addresses) else (key, "first_address")
@@ -231,10 +248,7 @@ def _static_counts(static: Static) -> Iterator[Finding]:
     place = ("static", "nodes")
     roles = [node.role for node in static.nodes]
     if apart := roles.count(Role.ETCD):
-        if not roles.count(Role.CONTROLLER):
-            yield place, "0 controllers: there must be at least one"
-        if apart % 2 == 0:
-            yield place, f"{apart} machines for etcd: it needs an odd number, so make it {apart - 1} or {apart + 1}"
+        yield from _apart(roles.count(Role.CONTROLLER), place, apart, place)
     else:
         yield from _odd_controllers(roles.count(Role.CONTROLLER), place)
     if Role.WORKER not in roles and not any(node.pod_cidr for node in static.nodes):

@@ -84,7 +84,7 @@ class Pool(_Part):
     """The machines of one role. Addresses and names are counted up unless they are listed."""
 
     count: int = Field(
-        3, ge=0, le=200, description="How many. Controllers are an odd number, because etcd needs a majority."
+        3, ge=0, le=200, description="How many. Where etcd is, they are an odd number: it needs a majority."
     )
     name: str = Field(description="What the names are counted up from: NAME-0, NAME-1, …")
     names: tuple[str, ...] = Field((), description="The names, if they are not to be counted up.")
@@ -284,6 +284,11 @@ class Spec(_Part):
         Pool(name="controller", first_address=IPv4Address("10.240.0.10")),
         description="Chapter 3: the machines of the control plane (provider gcp).",
     )
+    etcd: Pool = Field(
+        Pool(name="etcd", count=0, first_address=IPv4Address("10.240.0.30")),
+        description="Chapter 3: machines for etcd alone, an odd number (provider gcp). Without them etcd is on the"
+        " controllers.",
+    )
     workers: Pool = Field(
         Pool(name="worker", first_address=IPv4Address("10.240.0.20")),
         description="Chapter 3: the machines that pods run on (provider gcp).",
@@ -302,9 +307,20 @@ class Spec(_Part):
             return tuple(Planned(n.name, n.role, n.address, n.pod_cidr, self.static.also(n.role)) for n in rows)
         alone = self.workers.count == 0
         return (
-            *_planned(self.controllers, Role.CONTROLLER, self.network if alone else None),
+            *_planned(self.controllers, Role.CONTROLLER, self.network if alone else None, self.also),
+            *_planned(self.etcd, Role.ETCD, None),
             *_planned(self.workers, Role.WORKER, self.network),
         )
+
+    @property
+    def also(self) -> frozenset[Role] | None:
+        """What a controller is beside its role (provider gcp): nothing where etcd has machines of its own."""
+        return frozenset() if self.etcd.count else None
+
+    @property
+    def pools(self) -> dict[Role, Pool]:
+        """The machines that a cloud makes, by their role."""
+        return {Role.CONTROLLER: self.controllers, Role.ETCD: self.etcd, Role.WORKER: self.workers}
 
     @property
     def private_nodes(self) -> bool:
@@ -345,10 +361,10 @@ class Planned:
         return roles_of(self.role, pods=self.pod_cidr is not None, also=self.also)
 
 
-def _planned(pool: Pool, role: Role, network: Network | None) -> Iterable[Planned]:
+def _planned(pool: Pool, role: Role, network: Network | None, also: frozenset[Role] | None = None) -> Iterable[Planned]:
     ranges = network.cluster_cidr.subnets(new_prefix=24) if network else None
     for index in range(pool.count):
         name = pool.names[index] if index < len(pool.names) else f"{pool.name}-{index}"
         address = pool.addresses[index] if index < len(pool.addresses) else pool.first_address + index
         image = pool.images[index] if index < len(pool.images) else pool.image
-        yield Planned(name, role, address, next(ranges) if ranges else None, image=image)
+        yield Planned(name, role, address, next(ranges) if ranges else None, also, image)

@@ -34,7 +34,7 @@ network:
   # node_ports: 30000-32767
   # dns_domain: cluster.local
 
-# Chapter 3: the machines. Controllers are an odd number, because etcd needs a majority.
+# Chapter 3: the machines. Controllers are an odd number, because etcd is on them and needs a majority.
 # Names and addresses are counted up (controller-0 at first_address, …),
 # unless `names` and `addresses` list them.
 controllers:
@@ -51,6 +51,11 @@ workers:
   count: 3
   first_address: 10.240.0.20
   # name, names, addresses, machine_type, disk_gb, image, images: as for controllers
+# Machines for etcd alone, an odd number of them (say 3); without any, etcd is on the controllers.
+# etcd:
+#   count: 0
+#   first_address: 10.240.0.30
+#   # name, names, addresses, machine_type, disk_gb, image, images: as for controllers
 
 # Chapter 6: secrets at rest: aescbc (as in the guide) or secretbox.
 # encryption:

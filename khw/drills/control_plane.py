@@ -84,6 +84,7 @@ ENCRYPTION = Drill(
     title="an encryption key that one API server does not have",
     chapter=6,
     controllers=2,
+    stacked=True,
     story="""
 The payroll job runs every minute and fails about every third time: it cannot read its password. "Internal error
 occurred", and the next minute it is fine again. Its Secret, {payroll}, is there, I can see it. Well, mostly. The new

@@ -52,6 +52,8 @@ class Drill:
     find: Find | None = None
     controllers: int = 1
     workers: int = 1
+    members: int = 1  # of etcd
+    stacked: bool = False  # it is about etcd on the controllers
     project: bool = False  # it breaks something in the cloud project: there must be one
 
     def told(self, values: Values) -> str:
@@ -100,7 +102,7 @@ ETCDCTL = (
     "sudo etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/etcd/ca.pem"
     " --cert=/etc/etcd/kubernetes.pem --key=/etc/etcd/kubernetes-key.pem"
 )
-"""etcdctl as the guide types it on a controller."""
+"""etcdctl as the guide types it where etcd is."""
 
 
 def _start_url(cluster: Cluster, machine: Node) -> str:

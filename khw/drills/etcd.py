@@ -25,10 +25,10 @@ AWAIT = (
 
 def _find_leader(ground: Ground) -> Values:
     """Return who leads, as {leader}, and another member, as {member}."""
-    for node in ground.within_reach(ground.cluster.controllers):
+    for node in ground.within_reach(ground.cluster.etcd_members):
         code, out, _ = ground.tried(node.name, f"{ETCDCTL} endpoint status --write-out=json")
         if code == 0 and (status := json.loads(out)[0]["Status"])["leader"] == status["header"]["member_id"]:
-            other = next((n for n in ground.cluster.controllers if n.name != node.name), node)
+            other = next((n for n in ground.cluster.etcd_members if n.name != node.name), node)
             return {"leader": node.name, "leader_ip": node.internal_ip, "member": other.name}
     raise StepError("no member of etcd says that it leads", hint="khw verify")
 
@@ -43,7 +43,7 @@ def _kill_leader(ground: Ground, values: Values) -> None:
 
 
 def _mend_leader(ground: Ground, values: Values) -> None:
-    for node in ground.within_reach(ground.cluster.controllers):
+    for node in ground.within_reach(ground.cluster.etcd_members):
         ground.tried(node.name, f"rm -rf {DROP_IN} && systemctl daemon-reload")
 
 
@@ -51,14 +51,14 @@ LEADER = Drill(
     name="etcd-leader",
     title="the etcd leader killed, and not started again",
     chapter=7,
-    controllers=3,
+    members=3,
     story="""
 At 3:12 every `kubectl` hung for a second or two and then went on as if nothing had been. The graphs of all API servers
 show the same hiccup, and since then the logs on every controller repeat that some peer is "unhealthy". Nothing is
 broken that I can see, and that is just it: something is gone, and we are one step from losing all of it.
 """,
     hints=(
-        "A hiccup that heals itself within two seconds is an election. Ask etcd itself, on a controller:"
+        "A hiccup that heals itself within two seconds is an election. Ask etcd itself, where it is:"
         " `khw ssh {member} '{etcdctl} endpoint health --cluster'`.",
         "One member does not answer. What does systemd say of it there? `khw ssh {leader} sudo systemctl status etcd`:"
         " look at how it ended, and ask yourself why it was not started again.",
@@ -89,6 +89,7 @@ QUORUM = Drill(
     title="two of three etcd members lost",
     chapter=7,
     controllers=3,
+    stacked=True,
     story="""
 The storage team moved our disks last night, and two of the three controllers came back with an empty /var/lib/etcd.
 There is no backup: "it is replicated, isn't it?" The API answers nothing any more, or an error after a long while.
@@ -152,6 +153,7 @@ DISK = Drill(
     title="a full disk",
     chapter=7,
     controllers=3,
+    stacked=True,
     story="""
 {last} has been acting up since the upgrade preparations yesterday. Its services are restarted again and again; the
 cluster as a whole still works. "I only made a copy before the upgrade", says the colleague who did it, "and etcd has
@@ -213,6 +215,7 @@ SPACE = Drill(
     name="etcd-space",
     title="etcd's space used up",
     chapter=7,
+    stacked=True,
     story="""
 Reading works. Writing does not: every `kubectl apply` comes back with "mvcc: database space exceeded", the scheduler
 places nothing, and the nodes' leases grow old. The disks are nearly empty, I looked at all of them twice. All that I

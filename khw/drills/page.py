@@ -67,7 +67,7 @@ def text() -> str:
 
 def size(row: Drill) -> str:
     """Return what a drill needs, in words."""
-    machines = f"{_count(row.controllers, 'controller')}, {_count(row.workers, 'worker')}"
+    machines = f"{_count(max(row.controllers, row.members), 'controller')}, {_count(row.workers, 'worker')}"
     return f"{machines}, a project" if row.project else machines
 
 

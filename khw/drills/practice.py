@@ -230,6 +230,9 @@ def lacks(chosen: Drill, spec: Spec) -> str:
     roles = [machine.role for machine in spec.planned]
     counts = {Role.CONTROLLER: chosen.controllers, Role.WORKER: chosen.workers}
     needs = [f"{count} {role}s" for role, count in counts.items() if roles.count(role) < count]
+    if sum(Role.ETCD in machine.roles for machine in spec.planned) < chosen.members:
+        needs.append(f"{chosen.members} members of etcd")
+    needs += ["etcd on the controllers"] if chosen.stacked and Role.ETCD in roles else []
     needs += ["a cloud project (or the lab's)"] if chosen.project and spec.provider != "gcp" else []
     return " and ".join(needs)
 

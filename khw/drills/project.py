@@ -117,6 +117,7 @@ MACHINE = Drill(
     title="a controller that is switched off",
     chapter=3,
     controllers=3,
+    stacked=True,
     project=True,
     story="""
 The dashboard turned yellow at lunch, and nobody complains, which is what worries me: the cluster answers, deployments

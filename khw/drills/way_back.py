@@ -24,7 +24,7 @@ WATCHED = ("/etc/systemd/system/*.d/*", "/etc/cni/net.d/*")
 ON_NODE = "/var/lib/khw-drill.db"
 DATA = "/var/lib/etcd"
 PATIENCE = 20.0  # seconds for members that were only stopped
-STOP_BOTH = "systemctl kill --signal=KILL kube-apiserver; systemctl stop kube-apiserver etcd"
+STOP_API = "systemctl kill --signal=KILL kube-apiserver; systemctl stop kube-apiserver"
 """The API server waits for its etcd, half a minute long, before it ends; what it still has to write is given up."""
 T = TypeVar("T")
 HEALTH = f"{ETCDCTL} endpoint health --command-timeout=3s --dial-timeout=3s"
@@ -50,7 +50,7 @@ def sweep(ground: Ground, found: tuple[str, ...]) -> None:
 
 def keep_snapshot(ground: Ground, file: Path) -> None:
     """Take a snapshot of etcd, from any member, to this side: what is restored when nothing else helps."""
-    for node in ground.within_reach(ground.cluster.controllers):
+    for node in ground.within_reach(ground.cluster.etcd_members):
         code, _, _ = ground.tried(node.name, f"rm -f {ON_NODE}; {ETCDCTL} snapshot save {ON_NODE}")
         if code == 0:
             try:
@@ -65,7 +65,7 @@ def revive_etcd(ground: Ground, snapshot: Path) -> None:
     """Have an etcd that lives: by starting its members, else from the snapshot. Who is missing joins in the run."""
     if lives(ground):
         return
-    for node in ground.within_reach(ground.cluster.controllers):
+    for node in ground.within_reach(ground.cluster.etcd_members):
         ground.tried(node.name, "systemctl reset-failed etcd; systemctl start --no-block etcd")
     if snapshot.exists() and not _until(lambda: lives(ground), PATIENCE):
         restore_etcd(ground, snapshot)
@@ -77,24 +77,25 @@ def lives(ground: Ground) -> bool:
 
 
 def whole(ground: Ground) -> bool:
-    """Whether every controller is a member that is well, of one etcd."""
+    """Whether every member is well, and of one etcd."""
     clusters = _well(ground)
-    return len(clusters) == len(ground.cluster.controllers) and len(set(clusters)) == 1
+    return len(clusters) == len(ground.cluster.etcd_members) and len(set(clusters)) == 1
 
 
 def _well(ground: Ground) -> list[int]:
     """Return the cluster that each member is part of that is well."""
     asked = f"{HEALTH} >/dev/null && {ETCDCTL} endpoint status --write-out=json"
-    nodes = ground.within_reach(ground.cluster.controllers)
+    nodes = ground.within_reach(ground.cluster.etcd_members)
     answers = _each(nodes, lambda node: ground.tried(node.name, asked))
     return [int(json.loads(out)[0]["Status"]["header"]["cluster_id"]) for code, out, _ in answers if code == 0]
 
 
 def restore_etcd(ground: Ground, snapshot: Path) -> None:
     """Have all members begin again from the snapshot: what was written since is lost."""
-    nodes = ground.within_reach(ground.cluster.controllers)
+    nodes = ground.within_reach(ground.cluster.etcd_members)
+    controllers = ground.within_reach(ground.cluster.controllers)
     data = snapshot.read_bytes()
-    names = ",".join(f"{node.name}={_peer(node)}" for node in ground.cluster.controllers)
+    names = ",".join(f"{node.name}={_peer(node)}" for node in ground.cluster.etcd_members)
 
     def begin(node: Node) -> None:
         ground.sh(node.name, f"umask 077 && cat >{ON_NODE}", stdin=data)
@@ -111,13 +112,14 @@ rm -rf {DATA}/restored {ON_NODE}""",
             timeout=120.0,
         )
 
-    _each(nodes, lambda node: ground.tried(node.name, STOP_BOTH))
+    _each(controllers, lambda node: ground.tried(node.name, STOP_API))
+    _each(nodes, lambda node: ground.tried(node.name, "systemctl stop etcd"))
     _each(nodes, begin)
     _each(
         nodes, lambda node: ground.sh(node.name, "systemctl reset-failed etcd || true; systemctl start --no-block etcd")
     )
     _until(lambda: lives(ground), 2 * PATIENCE)
-    _each(nodes, lambda node: ground.tried(node.name, "systemctl start --no-block kube-apiserver"))
+    _each(controllers, lambda node: ground.tried(node.name, "systemctl start --no-block kube-apiserver"))
 
 
 def _each(nodes: Sequence[Node], do: Callable[[Node], T]) -> list[T]:

@@ -106,7 +106,7 @@ TITLES: Mapping[str, str] = {
     "etcd-member": "etcd runs and does not answer",
     "etcd-alarm": "etcd has raised an alarm",
     "etcd": "etcd has no leader that all members follow",
-    "etcd-members": "etcd's members are not the controllers",
+    "etcd-members": "etcd's members are not those that it should have",
     "etcd-open": "etcd lets in who has no certificate",
     "api-server": "the API server runs and is not ready",
     "api-names": "the API server's certificate is not for all of its names",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from khw.checks import CheckResult, Status
+from khw.cluster.spec import Role
 from khw.errors import KhwError
 from khw.kubectl import KubectlError
 from khw.ssh.connection import RemoteCommand
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from khw.ssh.connection import Agent
     from khw.verify.context import Context
 
-CONTROLLER_UNITS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd")
+CONTROLLER_UNITS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 WRITE_SECONDS = 60.0
 BACK_SECONDS = 180.0
 POLL_SECONDS = 1.0
@@ -35,23 +36,25 @@ def _timed(step: Callable[[Context], CheckResult], context: Context) -> CheckRes
 
 
 def _lose_a_controller(context: Context) -> CheckResult:
-    """With one controller of three gone, the API still takes writes; afterwards all of it runs again."""
+    """With one controller gone, and its etcd, the API still takes writes; afterwards all of it runs again."""
     name = "losing a controller"
     expected = f"a write through the load balancer within {WRITE_SECONDS:g} s, and all units back"
     node = next((n for n in context.cluster.controllers if n.name in context.agents), None)
-    if node is None or len(context.cluster.controllers) < 3:
-        return _result(name, "", None, expected, "it needs three controllers, one of them within reach")
+    needed = 3 if any(Role.ETCD in n.roles for n in context.cluster.controllers) else 2
+    if node is None or len(context.cluster.controllers) < needed:
+        return _result(name, "", None, expected, f"it needs {needed} controllers, one of them within reach")
     agent = context.agents[node.name]
+    units = (*CONTROLLER_UNITS, *(("etcd",) if Role.ETCD in node.roles else ()))
     started = time.monotonic()
     try:
-        _systemctl(agent, "stop")
+        _systemctl(agent, "stop", units)
         taken = _until(lambda: _write(context), WRITE_SECONDS)
         seconds = time.monotonic() - started
     except KhwError as error:
         return _result(name, node.name, False, expected, error.message)
     finally:
-        _systemctl(agent, "start")
-    ready = _until(lambda: _ready(agent), BACK_SECONDS)
+        _systemctl(agent, "start", units)
+    ready = _until(lambda: _ready(agent, units), BACK_SECONDS)
     said = f"{f'written after {seconds:.1f} s' if taken else 'no write'}, {'all back' if ready else 'units are down'}"
     return _result(name, node.name, taken and ready, expected, said)
 
@@ -77,12 +80,12 @@ def _reboot_a_worker(context: Context) -> CheckResult:
     return _result(name, node.name, back, expected, f"Ready after {seconds:.0f} s" if back else "not Ready")
 
 
-def _systemctl(agent: Agent, verb: str) -> None:
-    agent.run(RemoteCommand(("systemctl", verb, *CONTROLLER_UNITS), timeout=120.0), timeout=150.0)
+def _systemctl(agent: Agent, verb: str, units: Sequence[str]) -> None:
+    agent.run(RemoteCommand(("systemctl", verb, *units), timeout=120.0), timeout=150.0)
 
 
-def _ready(agent: Agent) -> bool:
-    (answer,) = agent.run(RemoteCommand(("systemctl", "is-active", *CONTROLLER_UNITS)), timeout=30.0)
+def _ready(agent: Agent, units: Sequence[str]) -> bool:
+    (answer,) = agent.run(RemoteCommand(("systemctl", "is-active", *units)), timeout=30.0)
     return answer.code == 0
 
 

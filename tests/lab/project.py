@@ -25,7 +25,7 @@ def project(name: str, folder: Path, **sections: Mapping[str, Any]) -> Iterator[
         yaml = YAML()
         file = yaml.load((folder / "khw.yaml").read_text())
         for section, keys in sections.items():
-            file[section].update(keys)
+            file.setdefault(section, {}).update(keys)
         yaml.dump(file, folder / "khw.yaml")
         yield khw
         assert "left in the project: nothing" in khw.ok("destroy", "--yes")

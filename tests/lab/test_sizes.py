@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from rack import SHARED, Rack, rack
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from commandline import Khw
 
 pytestmark = [pytest.mark.lab, pytest.mark.apart, pytest.mark.timeout(900)]
 
@@ -32,6 +35,43 @@ def test_on_machines_of_ones_own(tmp_path: Path, controllers: int, workers: int)
         is_a_cluster(khw)
         if controllers == 3:
             its_address_moves_and_its_routes_stay(khw)
+
+
+def test_etcd_on_machines_of_its_own_in_a_project(tmp_path: Path) -> None:
+    sizes = {"controllers": {"count": 1}, "workers": {"count": 1}, "etcd": {"count": 3, "disk_gb": 50}}
+    with project(f"{LAB}-size", tmp_path, **sizes) as khw:
+        assert "etcd-2" in khw.ok("plan")
+        is_a_cluster(khw)
+        etcd_is_where_it_should_be(khw)
+        assert not khw.json("smoke", "--disruptive")["failed"]
+        drills_know_it(khw)
+
+
+MEMBERS = {"etcd-0", "etcd-1", "etcd-2"}
+
+
+def etcd_is_where_it_should_be(khw: Khw) -> None:
+    """On its machines and nowhere else, as the nodes, verify, the report and the pictures say."""
+    assert khw("ssh", "controller-0", "systemctl", "is-active", "etcd").returncode != 0
+    checks = khw.json("verify")["checks"]
+    assert {row["node"] for row in checks if row["name"] == "etcd"} == MEMBERS
+    khw.ok("report", "-o", "report.html")
+    shown = (khw.folder / "report.html").read_text()
+    for picture in ("network", "components", "tls"):
+        shown_there = khw.ok("diagram", picture)
+        assert all(name in shown_there for name in MEMBERS), picture
+    assert all(name in shown for name in MEMBERS)
+
+
+def drills_know_it(khw: Khw) -> None:
+    """A drill about the controllers' etcd says so; the one about etcd's leader breaks it, and is taken back."""
+    refused = khw("drill", "start", "etcd-quorum")
+    assert (refused.returncode, "etcd on the controllers" in refused.stderr) == (2, True)
+    khw.ok("drill", "start", "etcd-leader")
+    causes = json.loads(khw("verify", "-o", "json").stdout)["causes"]
+    assert [(one["id"], set(one["nodes"]) <= MEMBERS) for one in causes] == [("unit:etcd.service", True)]
+    khw.ok("drill", "stop")
+    assert khw.json("run")["changed"] == 0
 
 
 def answers(khw: Rack) -> bool:

@@ -117,9 +117,19 @@ def test_outside_a_lab_nothing_starts_unless_the_cluster_is_named() -> None:
 
 def test_a_cluster_that_is_too_small_or_has_no_project_is_told_so() -> None:
     small = Spec(gcp=LAB.gcp, controllers=Pool(name="controller", first_address=cast("Any", "10.240.0.10"), count=1))
-    assert "3 controllers" in lacks(drill("etcd-leader"), small)
+    assert lacks(drill("etcd-leader"), small) == "3 members of etcd"
+    assert lacks(drill("etcd-quorum"), small) == "3 controllers"
     assert "project" in lacks(drill("pod-route"), STATIC)
     assert not [row.name for row in DRILLS if lacks(row, LAB)]
+
+
+def test_where_etcd_has_machines_of_its_own_drills_about_the_controllers_etcd_say_so() -> None:
+    etcd = Pool(name="etcd", first_address=cast("Any", "10.240.0.30"), count=3)
+    apart = Spec(gcp=LAB.gcp, etcd=etcd)
+    told = {row.name: lacks(row, apart) for row in DRILLS}
+    about = {"etcd-quorum", "etcd-disk", "etcd-space", "encryption-key", "machine-stopped"}
+    assert {name for name, text in told.items() if text} == about
+    assert {told[name] for name in about} == {"etcd on the controllers"}
 
 
 def test_the_state_is_kept_before_anything_is_broken(session: FakeSession, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,19 @@ def test_a_controller_is_started_again_also_when_no_write_came_through() -> None
     assert "start" in [argv[1] for argv in typed]
 
 
+def test_where_etcd_has_machines_of_its_own_two_controllers_are_enough_and_none_is_asked_for_its_etcd() -> None:
+    address = CLUSTER.spec.controllers.first_address
+    apart = Spec(
+        controllers=Pool(count=2, name="controller", first_address=address),
+        etcd=Pool(count=3, name="etcd", first_address=address + 20),
+    )
+    results, typed = disrupt(Api(), of=cluster(apart))
+    assert results["losing a controller"].status is Status.PASSED
+    stopped = next(argv for argv in typed if argv[1] == "stop")
+    assert "kube-apiserver" in stopped
+    assert "etcd" not in stopped
+
+
 def test_one_controller_cannot_be_lost() -> None:
     results, typed = disrupt(Api(), of=SMALL)
     assert results["losing a controller"].status is Status.SKIPPED
