@@ -211,8 +211,8 @@ def ended_by_itself(project: Project, name: str) -> None:
     """Take note that a machine has shut itself down: TERMINATED, as if it had been stopped."""
     with project.state.lock:
         entry = next((e for e in project.of("instances") if e.name == name), None)
-        if entry is None or entry.body["status"] != "RUNNING":
-            return  # an operation is at it
+        if entry is None or entry.body["status"] != "RUNNING" or entry.hidden.get("dead"):
+            return  # an operation is at it, or a fault has it look as if it ran
         entry.body["lastStopTimestamp"] = project.now()
         _release_nat(project, entry)
         _set_status(project, entry, "TERMINATED")

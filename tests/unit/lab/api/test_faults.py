@@ -119,6 +119,8 @@ def test_a_machine_that_never_boots_shows_as_running_until_it_is_reset(net: Clou
     assert net.machine("worker-0").status == "RUNNING"
     assert backend.states["worker-0"] is MachineState.STOPPED
     where = {"project": PROJECT, "zone": ZONE, "instance": "worker-0"}
+    backend.tell("worker-0")  # the real backend sees a moment later that it has ended
+    assert net.instances.get(**where).status == "RUNNING"
     with pytest.raises(refusals.NotFound):
         net.instances.get_guest_attributes(request={**where, "query_path": "hostkeys/"})
     net.done(net.instances.reset_unary(**where))
