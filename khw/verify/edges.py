@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from khw.certs.authority import issue, make_authority
 from khw.certs.identities import CLIENT, Authority, Identity
 from khw.cluster.edges import BALANCER, Edge, Proof, edges
+from khw.cluster.spec import Role
 from khw.ssh.connection import RemoteCommand
 from khw.tasks.certificates import KUBERNETES
 from khw.tasks.etcd import PEER_PORT
@@ -61,15 +62,16 @@ def ask(node: Node, context: Context) -> Sequence[RemoteCommand]:
     """Have the node try all of its connections, at once."""
     pair = _stranger()
     wanted = {
-        "edges": [_row(edge) for edge in tried(node, context.cluster)],
+        "edges": [_row(edge, node) for edge in tried(node, context.cluster)],
         "stranger": [pair.certificate.decode(), pair.key.reveal().decode()],
     }
     argv = ("python3", "-I", "-c", Path(handshake.__file__).read_text())
     return (RemoteCommand(argv, stdin=json.dumps(wanted).encode()),)
 
 
-def _row(edge: Edge) -> dict[str, Any]:
+def _row(edge: Edge, node: Node) -> dict[str, Any]:
     shown = edge.credential
+    has_others = edge.port == PEER_PORT and Role.CONTROLLER in node.roles  # etcd's own machines have one pair
     stem = f"{KUBERNETES}/apiserver-etcd-client"
     return {
         "address": edge.address,
@@ -80,7 +82,7 @@ def _row(edge: Edge) -> dict[str, Any]:
         "certificate": shown.certificate if shown else "",
         "key": shown.key if shown else "",
         # of etcd's own authority, and no member: a peer must refuse it
-        **({"other": [f"{stem}.pem", f"{stem}-key.pem"]} if edge.port == PEER_PORT else {}),
+        **({"other": [f"{stem}.pem", f"{stem}-key.pem"]} if has_others else {}),
     }
 
 

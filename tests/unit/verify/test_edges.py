@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +19,7 @@ from fakes import cluster
 
 from khw.certs.authority import Pair, issue, make_authority
 from khw.certs.identities import BOTH, CLIENT, Authority, Identity
+from khw.cluster.spec import Pool, Spec
 from khw.ssh.client import Completed
 from khw.verify import Context, edges, handshake
 
@@ -177,6 +180,14 @@ def test_a_peer_of_etcd_must_also_refuse_the_api_servers_certificate() -> None:
     peers = [row for row in rows if row["port"] == 2380]
     assert len(peers) == 2
     assert all(row["other"][0] == "/var/lib/kubernetes/apiserver-etcd-client.pem" for row in peers)
+
+
+def test_a_machine_of_etcds_own_has_no_certificate_of_the_api_server_to_show() -> None:
+    apart = cluster(Spec(etcd=Pool(name="etcd", count=3, first_address=IPv4Address("10.240.0.30"))))
+    (command,) = edges.ask(apart.node("etcd-0"), replace(CONTEXT, cluster=apart))
+    rows = json.loads(command.stdin or b"")["edges"]
+    assert sorted(row["port"] for row in rows) == [2379, 2380, 2380]
+    assert not [row for row in rows if "other" in row]
 
 
 def judge(rows: list[dict[str, str]]) -> list[Any]:
