@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets up all that khw needs on Debian 12+ or Ubuntu 22.04+: system packages and the virtual environment.
 # Says clearly what is missing elsewhere. Run again and again: what is there is left as it is.
-# With `tests`, also a browser: tests/lab opens the report in it (a run needs none).
+# With `tests`, also a browser: tests/lab opens the report in it (a run needs none). With `vms`, also qemu.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,6 +18,10 @@ packages=(
 # Ubuntu has Chromium as a snap alone: there those tests are skipped, and say so.
 if [ "${1:-}" = tests ] && grep -qx 'ID=debian' /etc/os-release 2>/dev/null; then
     packages+=(chromium chromium-driver)
+fi
+
+if [ "${1:-}" = vms ]; then
+    packages+=(qemu-system-x86 qemu-utils e2fsprogs)
 fi
 
 die() {

@@ -54,20 +54,23 @@ def find_go(cache: Cache, progress: Progress) -> Go:
 
 
 def require_c(architecture: str) -> str:
-    """Return the C compiler for this architecture (pause and runc need one)."""
-    override = os.environ.get("CC")
+    """Return the C compiler for this architecture (pause and runc need one); $CC is this machine's own."""
+    own = architecture == host_architecture()
+    override = os.environ.get("CC") if own else None
     names = (override,) if override else _compilers(architecture)
     for name in names:
         if shutil.which(name):
             return name
     msg = f"no C compiler for {architecture} ({' or '.join(names)} on PATH)"
-    package = "gcc libc6-dev" if architecture == host_architecture() else f"gcc-{_triple(architecture)}"
+    package = "gcc libc6-dev" if own else f"gcc-{_triple(architecture)} libc6-dev-{architecture}-cross"
     raise ToolchainError(msg, hint=f"apt-get install {package}")
 
 
 def require_seccomp(architecture: str) -> None:
     """Raise unless runc's libseccomp can be linked for this architecture."""
-    hint = "apt-get install libseccomp-dev pkg-config"
+    hint = "apt-get install pkg-config libseccomp-dev"
+    if architecture != host_architecture():
+        hint = f"dpkg --add-architecture {architecture} && apt-get update && {hint}:{architecture}"
     if not shutil.which("pkg-config"):
         msg = "runc needs pkg-config to find libseccomp"
         raise ToolchainError(msg, hint=hint)
@@ -76,8 +79,7 @@ def require_seccomp(architecture: str) -> None:
     )
     if found.returncode:
         msg = f"runc needs libseccomp's headers and static library for {architecture}"
-        suffix = "" if architecture == host_architecture() else f" (libseccomp-dev:{architecture})"
-        raise ToolchainError(msg, hint=hint + suffix)
+        raise ToolchainError(msg, hint=hint)
 
 
 def c_environment(architecture: str) -> dict[str, str]:

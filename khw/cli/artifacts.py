@@ -59,11 +59,14 @@ def list_(file: Path, output: str) -> None:
 
 @artifacts.command()
 @click.argument("names", nargs=-1, shell_complete=completion.artifacts)
+@click.option("--arch", "architectures", multiple=True, type=ARCHITECTURE, default=("amd64",), show_default=True)
 @click.pass_obj
-def fetch(file: Path, names: Sequence[str]) -> None:
+def fetch(file: Path, names: Sequence[str], architectures: Sequence[str]) -> None:
     """Put artifacts (all, if none is named) into the cache, from the first source that has them."""
-    for artifact in _store(file).fetch(names, forms=["zstd"], progress=_progress):
-        click.echo(f"{artifact.name} {artifact.version} {artifact.source} sha256:{artifact.sha256}")
+    store = _store(file)
+    for architecture in architectures:
+        for artifact in store.fetch(names, architecture, forms=["zstd"], progress=_progress):
+            click.echo(f"{artifact.name} {artifact.version} {artifact.source} sha256:{artifact.sha256}")
 
 
 @artifacts.command()

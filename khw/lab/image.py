@@ -156,16 +156,19 @@ def build_command(wanted: Recipe, lines: Sequence[str], options: Sequence[str], 
     ]
 
 
-def _build(wanted: Recipe) -> None:
+def command_here(wanted: Recipe, scratch: Path) -> list[str]:
+    """Return the mmdebstrap command as this machine is to run it: its mirrors, its proxy; `scratch` is a directory."""
     if not KEYRING.exists():
         msg = f"{KEYRING} is missing, so Debian's packages cannot be checked"
         raise LabError(msg, hint="apt-get install debian-archive-keyring")
+    overlay = scratch / "overlay.tar"
+    overlay.write_bytes(wanted.overlay)
+    return build_command(wanted, sources(wanted.release, _machine_sources()), _apt_options(), overlay)
+
+
+def _build(wanted: Recipe) -> None:
     with tempfile.TemporaryDirectory(prefix="khw-image-") as scratch, tempfile.TemporaryFile() as said:
-        overlay = Path(scratch, "overlay.tar")
-        overlay.write_bytes(wanted.overlay)
-        lines = sources(wanted.release, _machine_sources())
-        command = build_command(wanted, lines, _apt_options(), overlay)
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said) as making:
+        with subprocess.Popen(command_here(wanted, Path(scratch)), stdout=subprocess.PIPE, stderr=said) as making:
             change = ["--change", 'CMD ["/sbin/init"]', "--change", "STOPSIGNAL SIGRTMIN+3"]
             taking = subprocess.run(
                 ["podman", "import", "--quiet", *change, "-", f"{wanted.reference}-unchecked"],

@@ -23,6 +23,8 @@ class Rack(Khw):
     """khw as somebody types it who stands in the machines' network; it is not told that they are a lab."""
 
     name: str
+    balancer: str
+    alone: bool  # began without workers: controllers run pods too, and go on with it
 
     def line(self, *command: str) -> list[str]:
         return [KHW, "lab", "bare", "exec", "--name", self.name, "--", *command]
@@ -30,6 +32,14 @@ class Rack(Khw):
     def switch(self, what: str, machine: str, *options: str) -> None:
         """Switch a machine on or off."""
         lab(what, "--name", self.name, *options, machine)
+
+    def grow(self, machines: Mapping[str, str], image: str = "debian-12") -> None:
+        """Start machines, `name: address`, beside those that stand, and write the cluster file of them all."""
+        options = ("--name", self.name, "--key", str(self.folder / "id.pub"), "-o", "json", "--image", image)
+        rows = json.loads(lab("up", *options, *(f"{name}={address}" for name, address in machines.items())))
+        (self.folder / "khw.yaml").write_text(
+            json.dumps(_cluster(rows, self.balancer, alone=self.alone))
+        )  # JSON is YAML
 
 
 def lab(what: str, *args: str) -> str:
@@ -55,22 +65,21 @@ def rack(  # noqa: PLR0913 - what a test says of its machines
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True, timeout=30)
     machines = {f"controller-{n}": f"10.240.0.{10 + n}" for n in range(controllers)}
     machines |= {f"worker-{n}": f"10.240.0.{20 + n}" for n in range(workers)}
-    alike: dict[str, list[str]] = defaultdict(list)
+    alike: dict[str, dict[str, str]] = defaultdict(dict)
     for machine, address in machines.items():
-        alike[(images or {}).get(machine, "debian-12")].append(f"{machine}={address}")
+        alike[(images or {}).get(machine, "debian-12")][machine] = address
+    it = Rack(folder, name, balancer, alone=not workers)
     try:
-        options = ("--name", name, "--key", f"{key}.pub", "-o", "json")
-        for image, some in alike.items():  # each prints those of before, too
-            rows = json.loads(lab("up", *options, "--image", image, *some))
-        (folder / "khw.yaml").write_text(json.dumps(_cluster(rows, workers, balancer)))  # JSON is YAML
-        yield Rack(folder, name)
+        for image, some in alike.items():
+            it.grow(some, image)
+        yield it
     finally:
         subprocess.run([KHW, "lab", "down", "--name", name], check=True, timeout=120)
 
 
-def _cluster(rows: list[dict[str, Any]], workers: int, balancer: str) -> dict[str, Any]:
+def _cluster(rows: list[dict[str, Any]], balancer: str, *, alone: bool) -> dict[str, Any]:
     nodes = [{**row, "role": row["name"].partition("-")[0]} for row in rows]
-    running = [node for node in nodes if node["role"] == "worker" or not workers]
+    running = [node for node in nodes if node["role"] == "worker" or alone]
     for index, node in enumerate(running):
         node["pod_cidr"] = f"10.200.{index}.0/24"
     first = SHARED if balancer == "haproxy" else nodes[0]["address"]

@@ -74,6 +74,30 @@ def drills_know_it(khw: Khw) -> None:
     assert khw.json("run")["changed"] == 0
 
 
+UNITS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet", "kube-proxy")
+
+
+def test_one_machine_grows_by_two_workers(tmp_path: Path) -> None:
+    with rack(f"{LAB}-rack", tmp_path, 1, 0) as khw:
+        is_a_cluster(khw)
+        khw.kubectl("create", "configmap", "from-before")
+        since = started(khw, "controller-0")
+        khw.grow({"worker-0": "10.240.0.20", "worker-1": "10.240.0.21"})
+        is_a_cluster(khw)
+        assert started(khw, "controller-0") == since
+        khw.kubectl("get", "configmap", "from-before")
+        nodes = khw.kubectl("get", "nodes", "-o", "jsonpath={.items[*].metadata.name} {.items[*].spec.taints}").split()
+        assert nodes == ["controller-0", "worker-0", "worker-1"], "not all of them take pods"
+
+
+def started(khw: Rack, node: str) -> list[str]:
+    """When each unit of Kubernetes was started there."""
+    rows = khw.on(node, "systemctl", "show", "--value", "--property=ActiveEnterTimestampMonotonic", *UNITS).split()
+    assert len(rows) == len(UNITS)
+    assert "0" not in rows
+    return rows
+
+
 def answers(khw: Rack) -> bool:
     try:
         return khw.kubectl("get", "--raw", "/readyz", "--request-timeout=2s") == "ok"

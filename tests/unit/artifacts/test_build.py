@@ -191,10 +191,25 @@ def test_without_a_c_compiler_the_package_is_named(path: Path, monkeypatch: pyte
     assert caught.value.hint == "apt-get install gcc libc6-dev"
     with pytest.raises(ToolchainError) as caught:
         toolchain.require_c("arm64")
-    assert caught.value.hint == "apt-get install gcc-aarch64-linux-gnu"
+    assert caught.value.hint == "apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 
 
-def test_without_libseccomp_the_package_is_named(path: Path) -> None:
+def test_this_machines_own_compiler_is_not_taken_for_another_architecture(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(toolchain, "host_architecture", lambda: "amd64")
+    monkeypatch.setenv("CC", "sh")  # anything that is on PATH
+    assert toolchain.require_c("amd64") == "sh"
+    with pytest.raises(ToolchainError, match="aarch64-linux-gnu-gcc"):
+        toolchain.require_c("arm64")
+
+
+def test_without_libseccomp_the_package_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ToolchainError) as caught:
         toolchain.require_seccomp(toolchain.host_architecture())
-    assert caught.value.hint == "apt-get install libseccomp-dev pkg-config"
+    assert caught.value.hint == "apt-get install pkg-config libseccomp-dev"
+    monkeypatch.setattr(toolchain, "host_architecture", lambda: "amd64")
+    with pytest.raises(ToolchainError) as caught:
+        toolchain.require_seccomp("arm64")
+    assert caught.value.hint.startswith("dpkg --add-architecture arm64 && apt-get update && ")
+    assert caught.value.hint.endswith(" libseccomp-dev:arm64")

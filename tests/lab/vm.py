@@ -1,0 +1,239 @@
+"""
+Virtual machines of one's own: real kernels, a bastion before them, and an operator who reaches nothing else.
+
+All of it lives in one network namespace, and nothing leaves it. The operator stands at 192.0.2.1 and sees the bastion;
+behind that is the machines' network, 10.240.0.0/24, which lets in the API and, from the bastion, SSH.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import vm_image
+from commandline import Khw
+from vm_image import HOME, USER
+
+from khw.lab.command import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+OPERATOR, BASTION, GATEWAY = "192.0.2.1", "192.0.2.2", "10.240.0.1"
+BOOT_SECONDS = 120
+NEEDED = {"qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils", "mmdebstrap": "mmdebstrap"}
+FIREWALL = """\
+flush ruleset
+table inet bastion {
+    chain forward {
+        type filter hook forward priority filter; policy drop;
+        ct state established,related accept
+        iifname "eth0" ip saddr 192.0.2.1 tcp dport 6443 accept
+    }
+}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A machine that is wanted: its role is the first part of its name."""
+
+    name: str
+    address: str
+    pod_cidr: str = ""
+    release: str = "debian-12"
+    cpus: int = 2
+    memory: int = 2048  # MiB
+
+
+@dataclass(frozen=True)
+class Estate(Khw):
+    """khw as somebody types it at 192.0.2.1, and the machines' power buttons."""
+
+    name: str
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def line(self, *command: str) -> list[str]:
+        return ["ip", "netns", "exec", self.name, *command]
+
+    def ssh(
+        self, machine: str, *command: str, stdin: str = "", timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Log in to a machine with ssh itself, by the configuration that khw is given too."""
+        argv = self.line("ssh", "-F", "ssh_config", "-o", "BatchMode=yes", machine, *command)
+        return subprocess.run(
+            argv, cwd=self.folder, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+    def as_root(self, machine: str, command: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run a line of the shell as root: sudo asks for the password, and gets it."""
+        argv = ("sudo", "--stdin", "--prompt=", "sh", "-c", f"'{command}'")
+        return self.ssh(machine, *argv, stdin=f"{vm_image.PASSWORD}\n", timeout=timeout)
+
+    def wait_for(self, *machines: str) -> None:
+        """Wait until these take a login."""
+        deadline = time.monotonic() + BOOT_SECONDS
+        for machine in machines:
+            while (done := self.ssh(machine, "true")).returncode:
+                console = HOME / self.name / machine / "console.log"
+                assert self.running[machine].poll() is None, f"{machine} ended; {console}"
+                assert time.monotonic() < deadline, f"{machine} does not answer: {done.stderr}; {console}"
+                time.sleep(0.5)
+
+    def boot_of(self, machine: str) -> str:
+        """Which of its boots a machine is in; '' while it takes no login."""
+        return self.ssh(machine, "cat", "/proc/sys/kernel/random/boot_id").stdout
+
+
+@contextmanager
+def estate(name: str, folder: Path, *machines: Machine) -> Iterator[Estate]:
+    """Start machines and their bastion, write khw.yaml and the ssh configuration, and take all of it away again."""
+    _require()
+    _raze(name)
+    try:
+        it = Estate(folder, name)
+        keys = _keys(folder, ["bastion", *(machine.name for machine in machines)])
+        (folder / "ssh_config").write_text(_ssh_config(folder, machines))
+        (folder / "known_hosts").write_text(f"{BASTION} {keys['bastion']}\n" + _known(machines, keys))
+        (folder / "khw.yaml").write_text(json.dumps(_cluster(machines, keys)))  # JSON is YAML
+        _wire(name, machines)
+        bastion = Machine(name="bastion", address=BASTION, cpus=1, memory=512)
+        for machine in (bastion, *machines):
+            it.running[machine.name] = _start(it, machine, machines)
+        it.wait_for(*it.running)
+        yield it
+    finally:
+        _raze(name)
+
+
+def _require() -> None:
+    missing = [package for program, package in NEEDED.items() if not shutil.which(program)]
+    assert not missing, f"virtual machines need {', '.join(missing)}: apt-get install {' '.join(missing)}"
+    kvm = os.access("/dev/kvm", os.R_OK | os.W_OK)
+    assert kvm, "there is no /dev/kvm to use: is virtualisation switched on, and the module kvm loaded (modprobe kvm)?"
+
+
+def _keys(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """Make the operator's key, and each machine's; return the public halves of those."""
+    for name in ("id", *names):
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(folder / f"{name}.key")]
+        subprocess.run(command, check=True, timeout=30)
+    return {name: (folder / f"{name}.key.pub").read_text().strip() for name in names}
+
+
+def _ssh_config(folder: Path, machines: Sequence[Machine]) -> str:
+    every = f"    User {USER}\n    IdentityFile {folder}/id.key\n    UserKnownHostsFile {folder}/known_hosts\n"
+    rows = [f"Host {machine.name}\n    HostName {machine.address}\n    ProxyJump bastion\n" for machine in machines]
+    return "".join([f"Host bastion\n    HostName {BASTION}\n", *rows, f"Host *\n{every}"])
+
+
+def _known(machines: Sequence[Machine], keys: Mapping[str, str]) -> str:
+    return "".join(f"{machine.address} {keys[machine.name]}\n" for machine in machines)
+
+
+def _cluster(machines: Sequence[Machine], keys: Mapping[str, str]) -> dict[str, Any]:
+    nodes = [
+        {
+            "name": machine.name,
+            "role": machine.name.partition("-")[0],
+            "address": machine.address,
+            "host": machine.name,
+            "host_keys": [keys[machine.name]],
+            **({"pod_cidr": machine.pod_cidr} if machine.pod_cidr else {}),
+        }
+        for machine in machines
+    ]
+    return {
+        "name": "estate",
+        "provider": "static",
+        "ssh": {"config": "ssh_config", "sudo": "password"},
+        "static": {"api_address": nodes[0]["address"], "nodes": nodes},
+    }
+
+
+def _wire(name: str, machines: Sequence[Machine]) -> None:
+    """Make the namespace: a cable to the bastion, and a switch that it and the machines hang on."""
+    run(["ip", "netns", "add", name])
+    run(["ip", "netns", "exec", name, "sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1"])
+    lines = ["link set lo up", "link add switch type bridge", "link set switch up"]
+    for tap in ("outside", "bastion", *(machine.name for machine in machines)):
+        lines += [f"tuntap add {tap} mode tap", f"link set {tap} up"]
+        lines += [f"link set {tap} master switch"] if tap != "outside" else []
+    lines += [f"address add {OPERATOR}/24 dev outside", f"route add 10.240.0.0/24 via {BASTION}"]
+    run(["ip", "-n", name, "-batch", "-"], stdin="\n".join(lines) + "\n")
+
+
+def _start(it: Estate, machine: Machine, machines: Sequence[Machine]) -> subprocess.Popen[bytes]:
+    """Boot a machine from a disk of its own over the image's."""
+    image = vm_image.ensure(machine.release)
+    home = HOME / it.name / machine.name
+    home.mkdir(parents=True)
+    run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image.root), str(home / "root.qcow2")])
+    (home / "seed.tar").write_bytes(vm_image.archive(_seed(it.folder, machine, machines)))
+    taps = ("outside", "bastion") if machine.name == "bastion" else (machine.name,)
+    command = [
+        *("qemu-system-x86_64", "-machine", "q35,accel=kvm", "-cpu", "host", "-nodefaults", "-display", "none"),
+        *("-smp", str(machine.cpus), "-m", str(machine.memory)),
+        *("-kernel", str(image.kernel), "-initrd", str(image.initrd)),
+        *("-append", "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet"),
+        *("-drive", f"file={home}/root.qcow2,if=virtio,cache=unsafe"),
+        *("-drive", f"file={home}/seed.tar,if=virtio,format=raw,read-only=on"),
+        *("-serial", f"file:{home}/console.log", "-device", "virtio-rng-pci"),
+    ]
+    for n, tap in enumerate(taps):
+        command += ["-netdev", f"tap,id=n{n},ifname={tap},script=no,downscript=no"]
+        command += ["-device", f"virtio-net-pci,netdev=n{n},mac={_mac(machine.address, n)}"]
+    said = (home / "qemu.log").open("wb")
+    with said:
+        return subprocess.Popen(it.line(*command), stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+
+
+def _mac(address: str, n: int) -> str:
+    return ":".join(f"{byte:02x}" for byte in (0x52, 0x54, n, *map(int, address.split(".")[1:])))
+
+
+def _seed(folder: Path, machine: Machine, machines: Sequence[Machine]) -> dict[str, tuple[int, str]]:
+    """Return the files that make a machine this one."""
+    hosts = "".join(f"{each.address} {each.name}\n" for each in machines)
+    files = {
+        "/etc/hostname": (0o644, f"{machine.name}\n"),
+        "/etc/hosts": (0o644, f"127.0.0.1 localhost\n127.0.1.1 {machine.name}\n{hosts}"),
+        "/etc/resolv.conf": (0o644, f"nameserver {GATEWAY}\n"),  # nobody answers there
+        "/etc/ssh/ssh_host_ed25519_key": (0o600, (folder / f"{machine.name}.key").read_text()),
+        "/etc/ssh/ssh_host_ed25519_key.pub": (0o644, (folder / f"{machine.name}.key.pub").read_text()),
+        f"/home/{USER}/.ssh/authorized_keys": (0o644, (folder / "id.key.pub").read_text()),
+    }
+    if machine.name == "bastion":
+        files["/etc/sysctl.d/forwarding.conf"] = (0o644, "net.ipv4.ip_forward=1\n")
+        files["/etc/nftables.conf"] = (0o644, FIREWALL)
+        return {**files, **_interfaces("eth0", BASTION, ""), **_interfaces("eth1", GATEWAY, "")}
+    if machine.release == "debian-12":
+        return {**files, **_interfaces("eth0", machine.address, f"    gateway {GATEWAY}\n")}
+    network = f"[Match]\nName=eth0\n[Network]\nAddress={machine.address}/24\nGateway={GATEWAY}\n"
+    return {**files, "/etc/systemd/network/eth0.network": (0o644, network)}
+
+
+def _interfaces(name: str, address: str, more: str) -> dict[str, tuple[int, str]]:
+    text = f"auto {name}\niface {name} inet static\n    address {address}/24\n{more}"
+    return {f"/etc/network/interfaces.d/{name}": (0o644, text)}
+
+
+def _raze(name: str) -> None:
+    """End all that is in the namespace, and remove it and the machines' disks."""
+    if name in run(["ip", "netns", "list"]).split():
+        for pid in run(["ip", "netns", "pids", name]).split():
+            os.kill(int(pid), signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while run(["ip", "netns", "pids", name]).split():
+            assert time.monotonic() < deadline, f"something in the namespace {name} does not end"
+            time.sleep(0.05)
+        run(["ip", "netns", "del", name])
+    shutil.rmtree(HOME / name, ignore_errors=True)
