@@ -10,13 +10,14 @@
 # make by-hand  the scripts of `khw export`, run in order on bare machines: 3 + 3, public and private (10 minutes)
 # make sizes   every size of cluster, and mixed ones, in the emulated project and on bare machines (10 minutes)
 # make vms     virtual machines as one's own: control groups v2, a bastion, sudo with a password (needs KVM; 10 minutes)
+# make arm64   one emulated machine of arm64; its artifacts are cross-built first (an hour or more)
 # make pictures  docs/images anew, from a real run in a lab of its own
 # make down  the cluster and the lab are gone
 # Only the lab needs root; everything else runs as you.
 KHW  := .venv/bin/khw
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: up test unit lab sizes vms drills faults documents by-hand lint bench docs man pictures down prepare browser artifacts
+.PHONY: up test unit lab sizes vms arm64 drills faults documents by-hand lint bench docs man pictures down prepare browser artifacts
 .DEFAULT_GOAL := up
 
 prepare:
@@ -61,6 +62,11 @@ sizes: prepare artifacts
 vms: prepare artifacts
 	@scripts/prepare.sh vms
 	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab/test_virtual_machines.py
+
+arm64: prepare artifacts
+	@scripts/prepare.sh arm64
+	@$(KHW) artifacts fetch --arch arm64 >/dev/null
+	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab/test_arm64.py
 
 drills: prepare artifacts
 	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest tests/lab/test_drills.py

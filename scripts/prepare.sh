@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets up all that khw needs on Debian 12+ or Ubuntu 22.04+: system packages and the virtual environment.
 # Says clearly what is missing elsewhere. Run again and again: what is there is left as it is.
-# With `tests`, also a browser: tests/lab opens the report in it (a run needs none). With `vms`, also qemu.
+# With `tests`, also a browser: tests/lab opens the report in it (a run needs none). With `vms` or `arm64`, also qemu.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,9 +20,13 @@ if [ "${1:-}" = tests ] && grep -qx 'ID=debian' /etc/os-release 2>/dev/null; the
     packages+=(chromium chromium-driver)
 fi
 
-if [ "${1:-}" = vms ]; then
-    packages+=(qemu-system-x86 qemu-utils e2fsprogs)
-fi
+case ${1:-} in
+vms) packages+=(qemu-system-x86 qemu-utils e2fsprogs) ;;
+arm64)
+    packages+=(qemu-system-x86 qemu-utils e2fsprogs qemu-system-arm qemu-user-static arch-test)
+    packages+=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross) # building runc and pause; and libseccomp-dev:arm64
+    ;;
+esac
 
 die() {
     echo "prepare: $1" >&2

@@ -2,7 +2,8 @@
 Virtual machines of one's own: real kernels, a bastion before them, and an operator who reaches nothing else.
 
 All of it lives in one network namespace, and nothing leaves it. The operator stands at 192.0.2.1 and sees the bastion;
-behind that is the machines' network, 10.240.0.0/24, which lets in the API and, from the bastion, SSH.
+behind that is the machines' network, 10.240.0.0/24, which lets in the API and, from the bastion, SSH. The bastion is
+also the machines' mirror of packages.
 """
 
 from __future__ import annotations
@@ -22,21 +23,33 @@ import vm_image
 from commandline import Khw
 from vm_image import HOME, USER
 
+from khw.cluster.spec import Timeouts
 from khw.lab.command import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 OPERATOR, BASTION, GATEWAY = "192.0.2.1", "192.0.2.2", "10.240.0.1"
+SHARED = "10.240.0.100"  # nobody's own
 BOOT_SECONDS = 120
 NEEDED = {"qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils", "mmdebstrap": "mmdebstrap"}
+EMULATED = {
+    "qemu-system-aarch64": "qemu-system-arm",
+    "qemu-aarch64-static": "qemu-user-static",
+    "arch-test": "arch-test",
+}
+QEMU = {
+    "amd64": ("qemu-system-x86_64", "-machine", "q35,accel=kvm", "-cpu", "host"),
+    "arm64": ("qemu-system-aarch64", "-machine", "virt", "-accel", "tcg,thread=multi", "-cpu", "cortex-a72"),
+}
+CONSOLE = {"amd64": "ttyS0", "arm64": "ttyAMA0"}
 FIREWALL = """\
 flush ruleset
 table inet bastion {
     chain forward {
         type filter hook forward priority filter; policy drop;
         ct state established,related accept
-        iifname "eth0" ip saddr 192.0.2.1 tcp dport 6443 accept
+        iifname "eth0" ip saddr 192.0.2.1 tcp dport { 6443, 8443 } accept
     }
 }
 """
@@ -50,6 +63,7 @@ class Machine:
     address: str
     pod_cidr: str = ""
     release: str = "debian-12"
+    architecture: str = "amd64"
     cpus: int = 2
     memory: int = 2048  # MiB
 
@@ -59,6 +73,7 @@ class Estate(Khw):
     """khw as somebody types it at 192.0.2.1, and the machines' power buttons."""
 
     name: str
+    patience: float  # seconds for a boot
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def line(self, *command: str) -> list[str]:
@@ -80,7 +95,7 @@ class Estate(Khw):
 
     def wait_for(self, *machines: str) -> None:
         """Wait until these take a login."""
-        deadline = time.monotonic() + BOOT_SECONDS
+        deadline = time.monotonic() + self.patience
         for machine in machines:
             while (done := self.ssh(machine, "true")).returncode:
                 console = HOME / self.name / machine / "console.log"
@@ -94,16 +109,22 @@ class Estate(Khw):
 
 
 @contextmanager
-def estate(name: str, folder: Path, *machines: Machine) -> Iterator[Estate]:
-    """Start machines and their bastion, write khw.yaml and the ssh configuration, and take all of it away again."""
-    _require()
+def estate(name: str, folder: Path, *machines: Machine, balancer: str = "own", slowness: float = 1) -> Iterator[Estate]:
+    """Start machines and their bastion, write khw.yaml and the ssh configuration, and take all of it away again.
+
+    All limits in khw.yaml are `slowness` times their defaults.
+    """
+    _require(machines)
     _raze(name)
+    os.environ["KHW_SUDO_PASSWORD"] = vm_image.PASSWORD  # as people give it who are at no terminal
     try:
-        it = Estate(folder, name)
+        it = Estate(folder, name, BOOT_SECONDS * slowness)
         keys = _keys(folder, ["bastion", *(machine.name for machine in machines)])
         (folder / "ssh_config").write_text(_ssh_config(folder, machines))
         (folder / "known_hosts").write_text(f"{BASTION} {keys['bastion']}\n" + _known(machines, keys))
-        (folder / "khw.yaml").write_text(json.dumps(_cluster(machines, keys)))  # JSON is YAML
+        (folder / "khw.yaml").write_text(
+            json.dumps({**_cluster(machines, keys, balancer), **_limits(slowness)})
+        )  # JSON is YAML
         _wire(name, machines)
         bastion = Machine(name="bastion", address=BASTION, cpus=1, memory=512)
         for machine in (bastion, *machines):
@@ -111,11 +132,14 @@ def estate(name: str, folder: Path, *machines: Machine) -> Iterator[Estate]:
         it.wait_for(*it.running)
         yield it
     finally:
+        del os.environ["KHW_SUDO_PASSWORD"]
         _raze(name)
 
 
-def _require() -> None:
-    missing = [package for program, package in NEEDED.items() if not shutil.which(program)]
+def _require(machines: Sequence[Machine]) -> None:
+    emulated = any(machine.architecture == "arm64" for machine in machines)
+    needed = NEEDED | (EMULATED if emulated else {})
+    missing = [package for program, package in needed.items() if not shutil.which(program)]
     assert not missing, f"virtual machines need {', '.join(missing)}: apt-get install {' '.join(missing)}"
     kvm = os.access("/dev/kvm", os.R_OK | os.W_OK)
     assert kvm, "there is no /dev/kvm to use: is virtualisation switched on, and the module kvm loaded (modprobe kvm)?"
@@ -139,7 +163,7 @@ def _known(machines: Sequence[Machine], keys: Mapping[str, str]) -> str:
     return "".join(f"{machine.address} {keys[machine.name]}\n" for machine in machines)
 
 
-def _cluster(machines: Sequence[Machine], keys: Mapping[str, str]) -> dict[str, Any]:
+def _cluster(machines: Sequence[Machine], keys: Mapping[str, str], balancer: str) -> dict[str, Any]:
     nodes = [
         {
             "name": machine.name,
@@ -151,12 +175,17 @@ def _cluster(machines: Sequence[Machine], keys: Mapping[str, str]) -> dict[str, 
         }
         for machine in machines
     ]
+    first = SHARED if balancer == "haproxy" else nodes[0]["address"]
     return {
         "name": "estate",
         "provider": "static",
         "ssh": {"config": "ssh_config", "sudo": "password"},
-        "static": {"api_address": nodes[0]["address"], "nodes": nodes},
+        "static": {"api_address": first, "balancer": balancer, "nodes": nodes},
     }
+
+
+def _limits(slowness: float) -> dict[str, Any]:
+    return {"timeouts": {name: value * slowness for name, value in Timeouts().model_dump().items()}}
 
 
 def _wire(name: str, machines: Sequence[Machine]) -> None:
@@ -173,17 +202,17 @@ def _wire(name: str, machines: Sequence[Machine]) -> None:
 
 def _start(it: Estate, machine: Machine, machines: Sequence[Machine]) -> subprocess.Popen[bytes]:
     """Boot a machine from a disk of its own over the image's."""
-    image = vm_image.ensure(machine.release)
+    image = vm_image.ensure(machine.release, machine.architecture)
     home = HOME / it.name / machine.name
     home.mkdir(parents=True)
     run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image.root), str(home / "root.qcow2")])
     (home / "seed.tar").write_bytes(vm_image.archive(_seed(it.folder, machine, machines)))
     taps = ("outside", "bastion") if machine.name == "bastion" else (machine.name,)
     command = [
-        *("qemu-system-x86_64", "-machine", "q35,accel=kvm", "-cpu", "host", "-nodefaults", "-display", "none"),
+        *(*QEMU[machine.architecture], "-nodefaults", "-display", "none"),
         *("-smp", str(machine.cpus), "-m", str(machine.memory)),
         *("-kernel", str(image.kernel), "-initrd", str(image.initrd)),
-        *("-append", "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet"),
+        *("-append", f"root=/dev/vda rw console={CONSOLE[machine.architecture]} net.ifnames=0 quiet"),
         *("-drive", f"file={home}/root.qcow2,if=virtio,cache=unsafe"),
         *("-drive", f"file={home}/seed.tar,if=virtio,format=raw,read-only=on"),
         *("-serial", f"file:{home}/console.log", "-device", "virtio-rng-pci"),
@@ -209,6 +238,7 @@ def _seed(folder: Path, machine: Machine, machines: Sequence[Machine]) -> dict[s
         "/etc/resolv.conf": (0o644, f"nameserver {GATEWAY}\n"),  # nobody answers there
         "/etc/ssh/ssh_host_ed25519_key": (0o600, (folder / f"{machine.name}.key").read_text()),
         "/etc/ssh/ssh_host_ed25519_key.pub": (0o644, (folder / f"{machine.name}.key.pub").read_text()),
+        "/etc/apt/sources.list": (0o644, f"deb [trusted=yes] http://{GATEWAY}/ ./\n"),
         f"/home/{USER}/.ssh/authorized_keys": (0o644, (folder / "id.key.pub").read_text()),
     }
     if machine.name == "bastion":

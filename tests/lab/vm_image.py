@@ -23,6 +23,7 @@ PASSWORD = "asked-for-by-sudo"  # noqa: S105 - of machines that nobody but the t
 HOME = layout.home().parent / "vms"
 SIZE = "12G"  # of the disk; sparse
 SEED = "/usr/lib/seed"
+MIRROR = "/srv/mirror"  # the packages that khw installs where they are missing; the bastion serves them
 
 # Debian's installer sets up ifupdown, its cloud images networkd: 12 has the one here, 13 the other.
 NETWORK = {"debian-12": ("ifupdown", "networking.service"), "debian-13": ("systemd", "systemd-networkd.service")}
@@ -48,13 +49,30 @@ Type=oneshot
 RemainAfterExit=yes
 ExecStart={SEED}
 """
+_MIRROR_UNIT = f"""\
+[Unit]
+Description=A package mirror for the machines behind the bastion
+ConditionHost=bastion
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+ExecStart=/usr/bin/python3 -m http.server --directory {MIRROR} 80
+"""
 _FILES: Mapping[str, tuple[int, str]] = {
     SEED: (0o755, _SEED),
     "/etc/systemd/system/seed.service": (0o644, _SEED_UNIT),
     "/etc/default/locale": (0o644, "LANG=C.UTF-8\n"),
     "/etc/fstab": (0o644, "/dev/vda / ext4 defaults 0 1\n"),
     "/etc/systemd/system/sysinit.target.wants/seed.service": (0, "/etc/systemd/system/seed.service"),
+    "/etc/systemd/system/mirror.service": (0o644, _MIRROR_UNIT),
+    "/etc/systemd/system/multi-user.target.wants/mirror.service": (0, "/etc/systemd/system/mirror.service"),
 }
+_FETCH = f"""\
+mkdir -p {MIRROR}/partial && cd {MIRROR}
+apt-get install --quiet --quiet --yes --download-only --option=Dir::Cache::archives={MIRROR} haproxy keepalived
+rm -r partial lock && apt-ftparchive packages . >Packages
+"""
 
 
 @dataclass(frozen=True)
@@ -76,10 +94,11 @@ class Disk:
         return self.directory / "initrd.img"
 
 
-def recipe(name: str) -> Recipe:
+def recipe(name: str, architecture: str = "amd64") -> Recipe:
     """Return what is in the image of a release (debian-12): the lab's packages, a kernel, nothing of the lab's own."""
     network, unit = NETWORK[name]
     hooks = (
+        f"""chroot "$1" sh -euc '{_FETCH}'""",
         f'chroot "$1" useradd --create-home --shell /bin/bash --groups sudo {USER}',
         f"""printf '%s' '{USER}:{PASSWORD}' | chroot "$1" chpasswd""",
         f'chroot "$1" systemctl enable nftables.service {unit}',
@@ -87,17 +106,24 @@ def recipe(name: str) -> Recipe:
         ': >"$1/etc/machine-id"; rm -f "$1/var/lib/dbus/machine-id"',
     )
     return Recipe(
-        name=f"vm-{name}",
+        name=f"vm-{name}-{architecture}",
         release=image.RELEASES[name],
-        packages=(*image.PACKAGES, "linux-image-cloud-amd64", "initramfs-tools", "udev", network),
+        packages=(
+            *image.PACKAGES,
+            f"linux-image-cloud-{architecture}",
+            "initramfs-tools",
+            "udev",
+            "apt-utils",
+            network,
+        ),
         hooks=hooks,
         overlay=archive(_FILES),
     )
 
 
-def ensure(name: str) -> Disk:
-    """Return the image of a release, which is made first if it is not there (a minute or two)."""
-    wanted = recipe(name)
+def ensure(name: str, architecture: str = "amd64") -> Disk:
+    """Return the image of a release, which is made first if it is not there (a minute or two; more if emulated)."""
+    wanted = recipe(name, architecture)
     home = HOME / "images"
     disk = Disk(home / wanted.reference.rpartition(":")[2])
     with layout.exclusively(f"image-{wanted.name}"):
@@ -106,16 +132,18 @@ def ensure(name: str) -> Disk:
             for older in home.glob(f"{wanted.name}-*"):
                 shutil.rmtree(older)
             with tempfile.TemporaryDirectory(dir=home, prefix="making-") as scratch:
-                _make(wanted, Path(scratch))
+                _make(wanted, architecture, Path(scratch))
                 (Path(scratch) / "disk").rename(disk.directory)
     return disk
 
 
-def _make(wanted: Recipe, scratch: Path) -> None:
+def _make(wanted: Recipe, architecture: str, scratch: Path) -> None:
     tree, made = scratch / "tree", Disk(scratch / "disk")
     tree.mkdir()
     made.directory.mkdir()
-    with subprocess.Popen(image.command_here(wanted, scratch), stdout=subprocess.PIPE) as making:
+    mmdebstrap, *options = image.command_here(wanted, scratch)
+    command = [mmdebstrap, f"--architectures={architecture}", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as making:
         unpacked = subprocess.run(
             ["tar", "--extract", "--numeric-owner", f"--directory={tree}"],
             stdin=making.stdout,
