@@ -1,9 +1,9 @@
 """
 Virtual machines of one's own: real kernels, a bastion before them, and an operator who reaches nothing else.
 
-All of it lives in one network namespace, and nothing leaves it. The operator stands at 192.0.2.1 and sees the bastion;
-behind that is the machines' network, 10.240.0.0/24, which lets in the API and, from the bastion, SSH. The bastion is
-also the machines' mirror of packages.
+All of it lives in one network namespace, and nothing leaves it. The operator stands at 192.0.2.1 and has a cable to the
+bastion; behind that is the machines' network, 10.240.0.0/24, and no packet passes: SSH jumps there, and kubectl takes
+the bastion's ssh as a proxy. The bastion is also the machines' mirror of packages.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import vm_image
 from commandline import Khw
@@ -43,16 +44,7 @@ QEMU = {
     "arm64": ("qemu-system-aarch64", "-machine", "virt", "-accel", "tcg,thread=multi", "-cpu", "cortex-a72"),
 }
 CONSOLE = {"amd64": "ttyS0", "arm64": "ttyAMA0"}
-FIREWALL = """\
-flush ruleset
-table inet bastion {
-    chain forward {
-        type filter hook forward priority filter; policy drop;
-        ct state established,related accept
-        iifname "eth0" ip saddr 192.0.2.1 tcp dport { 6443, 8443 } accept
-    }
-}
-"""
+SOCKS = 1080  # ssh -D, for kubectl
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,29 +102,31 @@ class Estate(Khw):
 
 @contextmanager
 def estate(name: str, folder: Path, *machines: Machine, balancer: str = "own", slowness: float = 1) -> Iterator[Estate]:
-    """Start machines and their bastion, write khw.yaml and the ssh configuration, and take all of it away again.
+    """
+    Start machines and their bastion, write khw.yaml and the ssh configuration, and take all of it away again.
 
     All limits in khw.yaml are `slowness` times their defaults.
     """
     _require(machines)
     _raze(name)
-    os.environ["KHW_SUDO_PASSWORD"] = vm_image.PASSWORD  # as people give it who are at no terminal
+    said = {"KHW_SUDO_PASSWORD": vm_image.PASSWORD, "HTTPS_PROXY": f"socks5://127.0.0.1:{SOCKS}"}
     try:
         it = Estate(folder, name, BOOT_SECONDS * slowness)
         keys = _keys(folder, ["bastion", *(machine.name for machine in machines)])
         (folder / "ssh_config").write_text(_ssh_config(folder, machines))
         (folder / "known_hosts").write_text(f"{BASTION} {keys['bastion']}\n" + _known(machines, keys))
-        (folder / "khw.yaml").write_text(
-            json.dumps({**_cluster(machines, keys, balancer), **_limits(slowness)})
-        )  # JSON is YAML
+        file = _cluster(machines, keys, balancer) | _limits(slowness)
+        (folder / "khw.yaml").write_text(json.dumps(file))  # JSON is YAML
         _wire(name, machines)
         bastion = Machine(name="bastion", address=BASTION, cpus=1, memory=512)
         for machine in (bastion, *machines):
             it.running[machine.name] = _start(it, machine, machines)
         it.wait_for(*it.running)
-        yield it
+        way = ("-f", "-N", "-D", str(SOCKS), "-o", "ExitOnForwardFailure=yes")
+        subprocess.run(it.line("ssh", "-F", f"{folder}/ssh_config", *way, "bastion"), check=True, timeout=30)
+        with mock.patch.dict(os.environ, said):
+            yield it
     finally:
-        del os.environ["KHW_SUDO_PASSWORD"]
         _raze(name)
 
 
@@ -196,7 +190,7 @@ def _wire(name: str, machines: Sequence[Machine]) -> None:
     for tap in ("outside", "bastion", *(machine.name for machine in machines)):
         lines += [f"tuntap add {tap} mode tap", f"link set {tap} up"]
         lines += [f"link set {tap} master switch"] if tap != "outside" else []
-    lines += [f"address add {OPERATOR}/24 dev outside", f"route add 10.240.0.0/24 via {BASTION}"]
+    lines += [f"address add {OPERATOR}/24 dev outside"]
     run(["ip", "-n", name, "-batch", "-"], stdin="\n".join(lines) + "\n")
 
 
@@ -242,8 +236,6 @@ def _seed(folder: Path, machine: Machine, machines: Sequence[Machine]) -> dict[s
         f"/home/{USER}/.ssh/authorized_keys": (0o644, (folder / "id.key.pub").read_text()),
     }
     if machine.name == "bastion":
-        files["/etc/sysctl.d/forwarding.conf"] = (0o644, "net.ipv4.ip_forward=1\n")
-        files["/etc/nftables.conf"] = (0o644, FIREWALL)
         return {**files, **_interfaces("eth0", BASTION, ""), **_interfaces("eth1", GATEWAY, "")}
     if machine.release == "debian-12":
         return {**files, **_interfaces("eth0", machine.address, f"    gateway {GATEWAY}\n")}
