@@ -33,14 +33,18 @@ if TYPE_CHECKING:
 OPERATOR, BASTION, GATEWAY = "192.0.2.1", "192.0.2.2", "10.240.0.1"
 SHARED = "10.240.0.100"  # nobody's own
 BOOT_SECONDS = 120
+LOGS = ("qemu.log", "console.log")
 NEEDED = {"qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils", "mmdebstrap": "mmdebstrap"}
 EMULATED = {
     "qemu-system-aarch64": "qemu-system-arm",
     "qemu-aarch64-static": "qemu-user-static",
     "arch-test": "arch-test",
 }
+EMULATE = os.environ.get("KHW_TEST_VMS") == "emulated"  # where there is no KVM: ten times slower
+KVM = ("-accel", "kvm", "-cpu", "host,-arch-capabilities")  # not every KVM takes those
+TCG = ("-accel", "tcg,thread=multi", "-cpu", "max")
 QEMU = {
-    "amd64": ("qemu-system-x86_64", "-machine", "q35,accel=kvm", "-cpu", "host"),
+    "amd64": ("qemu-system-x86_64", "-machine", "q35", *(TCG if EMULATE else KVM)),
     "arm64": ("qemu-system-aarch64", "-machine", "virt", "-accel", "tcg,thread=multi", "-cpu", "cortex-a72"),
 }
 CONSOLE = {"amd64": "ttyS0", "arm64": "ttyAMA0"}
@@ -90,9 +94,9 @@ class Estate(Khw):
         deadline = time.monotonic() + self.patience
         for machine in machines:
             while (done := self.ssh(machine, "true")).returncode:
-                console = HOME / self.name / machine / "console.log"
-                assert self.running[machine].poll() is None, f"{machine} ended; {console}"
-                assert time.monotonic() < deadline, f"{machine} does not answer: {done.stderr}; {console}"
+                said = "\n".join((HOME / self.name / machine / log).read_text()[-2000:] for log in LOGS)
+                assert self.running[machine].poll() is None, f"{machine} ended\n{said}"
+                assert time.monotonic() < deadline, f"{machine} does not answer: {done.stderr}\n{said}"
                 time.sleep(0.5)
 
     def boot_of(self, machine: str) -> str:
@@ -107,6 +111,7 @@ def estate(name: str, folder: Path, *machines: Machine, balancer: str = "own", s
 
     All limits in khw.yaml are `slowness` times their defaults.
     """
+    slowness = max(slowness, 10 if EMULATE else 1)
     _require(machines)
     _raze(name)
     said = {"KHW_SUDO_PASSWORD": vm_image.PASSWORD, "HTTPS_PROXY": f"socks5://127.0.0.1:{SOCKS}"}
@@ -135,8 +140,11 @@ def _require(machines: Sequence[Machine]) -> None:
     needed = NEEDED | (EMULATED if emulated else {})
     missing = [package for program, package in needed.items() if not shutil.which(program)]
     assert not missing, f"virtual machines need {', '.join(missing)}: apt-get install {' '.join(missing)}"
-    kvm = os.access("/dev/kvm", os.R_OK | os.W_OK)
-    assert kvm, "there is no /dev/kvm to use: is virtualisation switched on, and the module kvm loaded (modprobe kvm)?"
+    kvm = EMULATE or os.access("/dev/kvm", os.R_OK | os.W_OK)
+    assert kvm, (
+        "there is no /dev/kvm to use: is virtualisation switched on, and the module kvm loaded? "
+        "KHW_TEST_VMS=emulated does without, ten times slower"
+    )
 
 
 def _keys(folder: Path, names: Sequence[str]) -> dict[str, str]:
