@@ -127,7 +127,7 @@ def estate(name: str, folder: Path, *machines: Machine, balancer: str = "own", s
         for machine in (bastion, *machines):
             it.running[machine.name] = _start(it, machine, machines)
         it.wait_for(*it.running)
-        way = ("-f", "-N", "-D", str(SOCKS), "-o", "ExitOnForwardFailure=yes")
+        way = ("-f", "-N", "-D", f"127.0.0.1:{SOCKS}", "-o", "ExitOnForwardFailure=yes")
         subprocess.run(it.line("ssh", "-F", f"{folder}/ssh_config", *way, "bastion"), check=True, timeout=30)
         with mock.patch.dict(os.environ, said):
             yield it
