@@ -39,11 +39,9 @@ def node_options(spec: Spec, node: Node, options: Mapping[str, Any]) -> dict[str
 
     Machines of one's own may have a key of theirs, a bastion before them, and a sudo that asks for a password.
     """
-    own: dict[str, Any] = {"key_file": node.ssh_key} if node.ssh_key else {}
+    own: dict[str, Any] = {"sudo": partial(sudo_password, spec), **({"key_file": node.ssh_key} if node.ssh_key else {})}
     if node.ssh_jump:
         own["jump"] = jump_of(spec, node, str(options["key_file"]), str(options["alt_key_file"]))
-    if spec.ssh.sudo == "password":
-        own["sudo"] = partial(sudo_password, spec)
     keys = list(node.host_keys)
     return {"name": node.name, "unreachable": node.unreachable, "host_keys": keys, **options, **own}
 

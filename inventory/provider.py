@@ -90,8 +90,12 @@ class Provider(Protocol):
         """Return the network's firewall rules; none where the network is the user's own."""
         ...
 
-    def destroy(self, *, check: bool = False) -> Sequence[Change]:
+    def destroy(self) -> Sequence[Change]:
         """Chapter 14: everything that the ensures made, in an order that works, again and again."""
+        ...
+
+    def foretell(self) -> tuple[Sequence[Change], Sequence[str]]:
+        """Return what `destroy` would remove, and what of the cluster would stay, from one look."""
         ...
 
     def stop(self) -> None:

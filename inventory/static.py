@@ -103,9 +103,13 @@ class StaticProvider:
         """Nothing is known of the user's own firewalls."""
         return []
 
-    def destroy(self, *, check: bool = False) -> Sequence[Change]:
+    def destroy(self) -> Sequence[Change]:
         """Khw made no machine, so it removes none."""
         return []
+
+    def foretell(self) -> tuple[Sequence[Change], Sequence[str]]:
+        """Nothing goes, and nothing of khw's is in any project."""
+        return [], []
 
     def leftovers(self) -> Sequence[str]:
         """Nothing of khw's is in any project."""

@@ -255,9 +255,8 @@ class Session:
 
         if self.check:
             require_free(self.workspace.lock)
-            going = list(self.provider.destroy(check=True))
-            names = {change.resource for change in going}
-            return going, [row for row in self.provider.leftovers() if row not in names]
+            going, staying = self.provider.foretell()
+            return list(going), list(staying)
         self.workspace.prepare()
         with hold(self.workspace.lock, "destroy"):
             journal = Journal(self.workspace.runs, new_run_id(self.workspace.runs), "destroy")

@@ -62,7 +62,7 @@ COMES_ALONG = "default-route-"  # Google's own routes of a network go with it
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A resource of the cluster that is there; `others` says why one is not khw's to remove."""
+    """A resource of the cluster that is there; `others` says why one is not khw's to remove. Its text is for people."""
 
     kind: Kind
     name: str
@@ -79,38 +79,38 @@ class Found:
         """What changes call it."""
         return f"{self.kind.name}:{self.name}"
 
+    def __str__(self) -> str:
+        return self.id if self.ours else f"{self.id} ({self.others})"
 
-def destroy(api: Api, spec: Spec, *, check: bool) -> list[Change]:
+
+def destroy(api: Api, spec: Spec) -> list[Change]:
     """
     Remove all that is khw's of this cluster; each as soon as nothing uses it any more.
 
     A machine's disk goes with it, unless somebody has told it to stay: then it shows once the machine is gone.
     """
-    changes = _remove_all(api, [row for row in find(api, spec) if row.ours], check=check)
-    if check:
-        return changes
+    changes = _remove_all(api, [row for row in find(api, spec) if row.ours])
     stayed = [row for row in _disks(api, spec) if row.id not in {change.resource for change in changes}]
-    return [*changes, *_remove_all(api, stayed, check=False)]
+    return [*changes, *_remove_all(api, stayed)]
 
 
-def _remove_all(api: Api, rows: Sequence[Found], *, check: bool) -> list[Change]:
-    seconds: dict[object, float] = {}
-    if not check:
-        jobs = [
-            Job(row, partial(remove, api, row), tuple(user for user in rows if user.kind in USERS[row.kind]))
-            for row in rows
-        ]
-        seconds = dict(together(api, jobs))
-    return [
-        Change(
-            resource=row.id,
-            action=Action.REMOVED,
-            before=where(api, row),
-            after="absent",
-            seconds=seconds.get(row, 0.0),
-        )
+def foretell(api: Api, spec: Spec) -> tuple[list[Change], list[Found]]:
+    """Return what `destroy` would remove, and what would stay: both from one look at the project."""
+    rows = left(api, spec)
+    return [_removal(api, row) for row in rows if row.ours], [row for row in rows if not row.ours]
+
+
+def _remove_all(api: Api, rows: Sequence[Found]) -> list[Change]:
+    jobs = [
+        Job(row, partial(remove, api, row), tuple(user for user in rows if user.kind in USERS[row.kind]))
         for row in rows
     ]
+    seconds = together(api, jobs)
+    return [_removal(api, row, seconds[row]) for row in rows]
+
+
+def _removal(api: Api, row: Found, seconds: float = 0.0) -> Change:
+    return Change(resource=row.id, action=Action.REMOVED, before=where(api, row), after="absent", seconds=seconds)
 
 
 def where(api: Api, row: Found) -> str:

@@ -98,10 +98,15 @@ class GcpProvider:
         """Return the network's firewall rules, those of others too."""
         return firewall.rules(self.api, self.spec)
 
-    def destroy(self, *, check: bool = False) -> Sequence[Change]:
+    def destroy(self) -> Sequence[Change]:
         """Chapter 14: remove what the ensures made, each as soon as nothing uses it."""
-        return destroy.destroy(self.api, self.spec, check=check)
+        return destroy.destroy(self.api, self.spec)
+
+    def foretell(self) -> tuple[Sequence[Change], Sequence[str]]:
+        """Return what `destroy` would remove, and what would stay, with a word why."""
+        going, staying = destroy.foretell(self.api, self.spec)
+        return going, [str(row) for row in staying]
 
     def leftovers(self) -> Sequence[str]:
         """Return what there is of the cluster in the project, with a word where khw did not make it."""
-        return [row.id if row.ours else f"{row.id} ({row.others})" for row in destroy.left(self.api, self.spec)]
+        return [str(row) for row in destroy.left(self.api, self.spec)]

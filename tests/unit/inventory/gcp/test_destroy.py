@@ -56,7 +56,7 @@ def label(lab: Lab, kind: Any, labels: dict[str, str]) -> None:
 
 def test_check_says_where_each_thing_is_that_would_go(lab: Lab) -> None:
     all_of(lab)
-    where = {row.resource: row.before for row in lab.provider().destroy(check=True)}
+    where = {row.resource: row.before for row in lab.provider().foretell()[0]}
     assert where[f"network:{NAME}"] == "global"
     assert where[f"address:{NAME}"] == "us-west1"
     assert where["instance:worker-0"] == "us-west1-c"
@@ -67,8 +67,8 @@ def test_what_is_in_the_way_in_the_clusters_network_is_told_beforehand(lab: Lab)
     rule = compute_v1.Firewall(name="mine", network=lab.api.link(NETWORK, NAME), allowed=[{"I_p_protocol": "icmp"}])
     request = {"project": "khw-unit", "firewall_resource": rule}
     finish(lab.api, lab.api.start(FIREWALL.client, "insert_unary", request), "a test's insert")
-    gone = {row.resource for row in lab.provider().destroy(check=True)}
-    stays = [row for row in lab.provider().leftovers() if row not in gone]
+    gone, stays = lab.provider().foretell()
+    assert len(gone) == 17
     assert stays == ["firewall:mine (in the cluster's network, which cannot go before it; not khw's)"]
 
 
