@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 AT = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 
 
-def observed(*, workers: int = 3, routes: bool = True, private: bool = False) -> Observed:
+def observed(*, workers: int = 3, etcd: int = 0, routes: bool = True, private: bool = False) -> Observed:
     spec = Spec()
-    it = cluster(spec.model_copy(update={"workers": spec.workers.model_copy(update={"count": workers})}))
+    pools = {"workers": spec.workers.model_copy(update={"count": workers})}
+    it = cluster(spec.model_copy(update={**pools, "etcd": spec.etcd.model_copy(update={"count": etcd})}))
     if private:
         behind = {"external_ip": None, "ssh_jump": "khw@203.0.113.9", "jump_keys": ("ssh-ed25519 AAAA",)}
         it = replace(it, nodes=tuple(replace(node, **behind) for node in it.nodes), nat_address="203.0.113.10")  # type: ignore[arg-type]  # of several types

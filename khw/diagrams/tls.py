@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from khw.cluster.edges import BALANCER, Edge, Proof, edges
+from khw.cluster.spec import Role
 from khw.diagrams.layout import Column, Frame, Leaf, Row, Space
 from khw.diagrams.picture import Box, Kind, Line, Link, Picture
 from khw.engine.report import OPERATOR
@@ -70,16 +71,30 @@ def arrangement(seen: Observed) -> Part:
     """
     left = Column((Leaf("etcd", 150), Leaf("etcdctl", 150)), gap=64)
     right = Column((Leaf("kube-controller-manager"), Leaf("kubectl"), Leaf("kube-scheduler")), gap=52, align="stretch")
-    row = Row((Space(width=34), left, Space(width=56), Leaf("kube-apiserver", 190), Space(width=56), right), gap=8)
-    parts: list[Part] = [Frame("controllers", row), Row((Space(width=26), Leaf(BALANCER)))]
+    rest = (Leaf("kube-apiserver", 190), Space(width=56), right)
+    if _apart(seen.cluster):
+        upper: Part = Row((Frame("members", left), Frame("controllers", Row(rest, gap=8))), gap=56)
+        aside = 300
+    else:
+        upper = Frame("controllers", Row((Space(width=34), left, Space(width=56), *rest), gap=8))
+        aside = 26
+    parts: list[Part] = [upper, Row((Space(width=aside), Leaf(BALANCER)))]
     workers = Row((Leaf("kube-proxy", 150), Leaf("kubelet", 150), Leaf("CoreDNS", 150)), gap=36)
     below = (Leaf(HERE), *((Frame("workers", workers),) if seen.cluster.workers else ()))
     return Column((*parts, Row(below, gap=48)), gap=62, align="left")
 
 
+def _apart(cluster: Cluster) -> bool:
+    """Whether etcd has machines of its own."""
+    return not any(Role.ETCD in node.roles for node in cluster.controllers)
+
+
 def _boxes(cluster: Cluster) -> Iterable[Box]:
     of = {"controllers": len(cluster.controllers), "workers": len(cluster.workers)}
     yield Box(id="controllers", title=_each(of["controllers"], "controller"), kind=Kind.CONTROLLER)
+    if _apart(cluster):
+        title = _each(len(cluster.etcd_members), "etcd machine")
+        yield Box(id="members", title=title, kind=Kind.CONTROLLER)
     if cluster.workers:
         yield Box(id="workers", title=_each(of["workers"], "worker"), kind=Kind.WORKER)
     yield Box(id=HERE, title="kubectl, from here", lines=("the administrator",), kind=Kind.OUTSIDE)
@@ -92,7 +107,8 @@ def _boxes(cluster: Cluster) -> Iterable[Box]:
         ("kubectl", "on the controller itself"),
         ("kube-scheduler", "leads or stands by"),
     ):
-        yield Box(id=name, title=name, lines=(line,), parent="controllers")
+        away = name in {"etcd", "etcdctl"} and _apart(cluster)
+        yield Box(id=name, title=name, lines=(line,), parent="members" if away else "controllers")
     if cluster.workers:
         for name, line in (("kube-proxy", "Services"), ("kubelet", "pods"), ("CoreDNS", "a pod: names")):
             kind = Kind.PODS if name == "CoreDNS" else Kind.COMPONENT

@@ -23,11 +23,18 @@ if TYPE_CHECKING:
     from khw.diagrams.layout import Rect
 
 MODULES = {"network": network, "components": components, "tls": tls}
-SIZES = [observed(), observed(workers=0), observed(workers=1), observed(workers=11), observed(private=True)]
+SIZES = [
+    observed(),
+    observed(workers=0),
+    observed(workers=1),
+    observed(workers=11),
+    observed(private=True),
+    observed(etcd=3),
+]
 
 
 @pytest.mark.parametrize("name", diagrams.NAMES)
-@pytest.mark.parametrize("seen", SIZES, ids=["3", "0", "1", "11", "private"])
+@pytest.mark.parametrize("seen", SIZES, ids=["3", "0", "1", "11", "private", "etcd apart"])
 def test_every_box_has_its_place_within_its_parent_and_on_no_other(name: Name, seen: Observed) -> None:
     module = MODULES[name]
     picture = module.picture(seen)
@@ -111,6 +118,16 @@ def test_every_connection_of_the_table_is_in_the_tls_picture() -> None:
     text = diagrams.draw("tls", seen)
     assert all(f">{row.number}</text>" in text for row in rows)
     assert text.count("shows ") >= len(rows), "the legend tells each number"
+
+
+def test_etcd_on_machines_of_its_own_stands_beside_the_controllers() -> None:
+    seen = observed(etcd=3)
+    shown = tls.picture(seen)
+    assert (shown.box("etcd").parent, shown.box("kube-apiserver").parent) == ("members", "controllers")
+    assert shown.box("members").title == "each of 3 etcd machines"
+    assert components.picture(seen).box("etcd-1 etcd").parent == "etcd-1"
+    assert "etcd-2" in {box.id for box in network.picture(seen).boxes}
+    assert all(box.id != "members" for box in tls.picture(observed()).boxes)
 
 
 def test_certificates_of_several_are_told_by_what_they_have_in_common() -> None:
