@@ -287,7 +287,7 @@ def phases(output: str) -> None:
             "phase": p.name,
             "chapter": p.chapter,
             "runs_on": ("one " if p.once else "")
-            + " ".join((["operator"] if p.operator else []) + sorted(f"{r}s" for r in p.roles)),
+            + " ".join((["operator"] if p.operator else []) + sorted(r if r == "etcd" else f"{r}s" for r in p.roles)),
             "needs": "; ".join(str(n) for n in (*p.needs, *p.settle_needs)) or "-",
             "title": p.title,
         }
