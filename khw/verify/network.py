@@ -117,18 +117,20 @@ def _reached(bench: Bench, pod: Pod, target: str, seconds: float) -> str:
 
 
 def node_port(context: Context, bench: Bench) -> Iterable[Finding]:
-    """Ask each worker's NodePort from here, at its external address; from a pod where nobody outside reaches it."""
+    """Ask each worker's NodePort from here; from a pod where we have no way there but through a bastion."""
+
+    def look(node: Node) -> Finding:
+        private = context.cluster.spec.private_nodes or (node.ssh_jump and not node.external_ip)
+        return _private_node_port(bench, node) if private else _node_port(context, node, bench.node_port)
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        if context.cluster.spec.private_nodes:
-            yield from pool.map(lambda node: _private_node_port(bench, node), context.cluster.workers)
-        else:
-            yield from pool.map(lambda node: _node_port(context, node, bench.node_port), context.cluster.workers)
+        yield from pool.map(look, context.cluster.workers)
 
 
 def _private_node_port(bench: Bench, node: Node) -> Finding:
     """Ask from a pod of another worker if there is one: nothing outside has a way to the node's address."""
     target = f"{node.internal_ip}:{bench.node_port}"
-    expected = f"a pod answers at {target}, asked from a pod: the node has no external address"
+    expected = f"a pod answers at {target}, asked from a pod: the node is behind a bastion"
     others = sorted(bench.pods, key=lambda name: (name == node.name, name))
     if not others:
         return Finding(ok=None, node=node.name, expected=expected, actual="there is no pod to ask from")
