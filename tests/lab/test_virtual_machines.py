@@ -26,6 +26,7 @@ def reboot(khw: Estate, machine: str) -> None:
     while khw.boot_of(machine) in ("", before):
         assert time.monotonic() < deadline, f"{machine} did not come back"
         time.sleep(0.5)
+    khw.wait_for(machine)
 
 
 def test_a_controller_and_a_worker_behind_a_bastion(tmp_path: Path) -> None:
