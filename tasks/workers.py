@@ -44,7 +44,8 @@ PACKAGES = {
     "kmod": "modprobe",
 }
 BINARIES = ("kubelet", "kube-proxy", "kubectl")
-LATER_IMAGES = ("image-coredns", "image-agnhost")
+IMAGE = "image-coredns"
+TEST_IMAGE = "image-agnhost"
 
 
 def prepare(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
@@ -58,15 +59,19 @@ def prepare(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
     yield from runtime(node, lock.entry("image-pause").reference)
     for name in BINARIES:
         yield Binary(path=f"/usr/local/bin/{name}", artifact=name)
-    for artifact in LATER_IMAGES:
-        yield Image(artifact=artifact, reference=lock.entry(artifact).reference)
+    yield Image(artifact=IMAGE, reference=lock.entry(IMAGE).reference)
 
 
 def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
-    """Yield kubelet and kube-proxy. Their certificates and kubeconfigs are chapters 4's and 5's."""
+    """
+    Yield kubelet and kube-proxy. Their certificates and kubeconfigs are chapters 4's and 5's.
+
+    The image of chapter 13's pods comes while the node gets Ready, which it does by itself: nobody needs it before.
+    """
     del pki
     yield from kubelet(node, cluster)
     yield from kube_proxy(node, cluster)
+    yield Image(artifact=TEST_IMAGE, reference=lock.entry(TEST_IMAGE).reference)
     yield ready(node, cluster)
 
 
