@@ -37,9 +37,12 @@ def node_options(spec: Spec, node: Node, options: Mapping[str, Any]) -> dict[str
     """
     Return the options of khw's own connection to a node: netmiko's, and what is the node's.
 
-    Machines of one's own may have a key of theirs, a bastion before them, and a sudo that asks for a password.
+    Machines of one's own may have a key of theirs, a bastion before them, and a sudo that asks for a password. All of
+    it travels with the host to other processes (`khw_dask`): no more of the cluster than this node's login takes.
     """
-    own: dict[str, Any] = {"sudo": partial(sudo_password, spec), **({"key_file": node.ssh_key} if node.ssh_key else {})}
+    own: dict[str, Any] = {"sudo": partial(sudo_password, spec.ssh)}
+    if node.ssh_key:
+        own["key_file"] = node.ssh_key
     if node.ssh_jump:
         own["jump"] = jump_of(spec, node, str(options["key_file"]), str(options["alt_key_file"]))
     keys = list(node.host_keys)

@@ -16,16 +16,16 @@ from khw.errors import UsageError
 from khw.secret import Secret
 
 if TYPE_CHECKING:
-    from khw.cluster.spec import Spec
+    from khw.cluster.spec import Ssh
 
 VARIABLE = "KHW_SUDO_PASSWORD"
 DESCRIPTOR = "KHW_SUDO_PASSWORD_FD"
 ONE_QUESTION = threading.Lock()
 
 
-def sudo_password(spec: Spec) -> Secret | None:
+def sudo_password(ssh: Ssh) -> Secret | None:
     """Return the password, asked for at first use; None where sudo asks for none."""
-    if spec.ssh.sudo != "password":
+    if ssh.sudo != "password":
         return None
     with ONE_QUESTION:  # logins run side by side
         return _asked()

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import paramiko
 import pytest
@@ -12,10 +13,11 @@ from nornir.core.filter import F
 
 from khw.cluster.file import load, template
 from khw.cluster.model import Cluster, Node
-from khw.cluster.spec import Role, Spec
+from khw.cluster.spec import Role, Spec, Ssh
 from khw.cluster.workspace import Workspace
 from khw.errors import UnreachableError
 from khw.inventory import provider_for
+from khw.inventory.logins import node_options
 from khw.inventory.plugin import inventory_of, known_hosts
 from khw.ssh.connection import KhwConnection
 
@@ -148,3 +150,14 @@ def test_a_plan_uses_the_file_where_it_is_right(tmp_path: Path) -> None:
     assert extras
     assert extras["alt_key_file"] == str(tmp_path / "known_hosts")
     assert (tmp_path / "known_hosts").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("sudo", ["free", "password"])
+def test_what_a_login_takes_does_not_grow_with_the_cluster(sudo: Literal["free", "password"]) -> None:
+    """It goes with every host to another process: a thousand hosts that each had all of a thousand were a gigabyte."""
+    sizes = set()
+    for workers in (1, 200):
+        names = tuple(f"worker-{number}" for number in range(workers))
+        spec = Spec(ssh=Ssh(sudo=sudo), workers=Spec().workers.model_copy(update={"names": names}))
+        sizes.add(len(pickle.dumps(node_options(spec, a_node("worker-0"), {}))))
+    assert len(sizes) == 1

@@ -115,7 +115,7 @@ ASKS = Spec(provider="static", ssh=Ssh(sudo="password"))
 @pytest.mark.usefixtures("nothing_asked")
 def test_the_password_comes_from_the_environment_and_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(sudo.VARIABLE, "hunter2")
-    given = sudo.sudo_password(ASKS)
+    given = sudo.sudo_password(ASKS.ssh)
     assert given is not None
     assert given.reveal() == b"hunter2"
     assert sudo.VARIABLE not in os.environ
@@ -128,7 +128,7 @@ def test_or_from_a_file_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
     os.write(write, b"hunter2\n")
     os.close(write)
     monkeypatch.setenv(sudo.DESCRIPTOR, str(read))
-    given = sudo.sudo_password(ASKS)
+    given = sudo.sudo_password(ASKS.ssh)
     assert given is not None
     assert given.reveal() == b"hunter2"
 
@@ -137,9 +137,9 @@ def test_or_from_a_file_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_terminal_to_ask_at_the_ways_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO())
     with pytest.raises(UsageError, match="no terminal") as caught:
-        sudo.sudo_password(ASKS)
+        sudo.sudo_password(ASKS.ssh)
     assert sudo.VARIABLE in caught.value.hint
 
 
 def test_where_sudo_asks_for_nothing_nobody_is_asked() -> None:
-    assert sudo.sudo_password(Spec()) is None
+    assert sudo.sudo_password(Spec().ssh) is None
