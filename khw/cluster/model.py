@@ -107,6 +107,11 @@ class Cluster:
         return tuple(n for n in self.nodes if Role.ETCD in n.roles)
 
     @property
+    def stacked(self) -> bool:
+        """Whether etcd is on the controllers, and has no machines of its own."""
+        return any(Role.ETCD in n.roles for n in self.controllers)
+
+    @property
     def name(self) -> str:
         """The cluster's name, from its file."""
         return self.spec.name

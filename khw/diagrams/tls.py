@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from khw.cluster.edges import BALANCER, Edge, Proof, edges
-from khw.cluster.spec import Role
 from khw.diagrams.layout import Column, Frame, Leaf, Row, Space
 from khw.diagrams.picture import Box, Kind, Line, Link, Picture
 from khw.engine.report import OPERATOR
@@ -72,7 +71,7 @@ def arrangement(seen: Observed) -> Part:
     left = Column((Leaf("etcd", 150), Leaf("etcdctl", 150)), gap=64)
     right = Column((Leaf("kube-controller-manager"), Leaf("kubectl"), Leaf("kube-scheduler")), gap=52, align="stretch")
     rest = (Leaf("kube-apiserver", 190), Space(width=56), right)
-    if _apart(seen.cluster):
+    if not seen.cluster.stacked:
         upper: Part = Row((Frame("members", left), Frame("controllers", Row(rest, gap=8))), gap=56)
         aside = 300
     else:
@@ -84,15 +83,10 @@ def arrangement(seen: Observed) -> Part:
     return Column((*parts, Row(below, gap=48)), gap=62, align="left")
 
 
-def _apart(cluster: Cluster) -> bool:
-    """Whether etcd has machines of its own."""
-    return not any(Role.ETCD in node.roles for node in cluster.controllers)
-
-
 def _boxes(cluster: Cluster) -> Iterable[Box]:
     of = {"controllers": len(cluster.controllers), "workers": len(cluster.workers)}
     yield Box(id="controllers", title=_each(of["controllers"], "controller"), kind=Kind.CONTROLLER)
-    if _apart(cluster):
+    if not cluster.stacked:
         title = _each(len(cluster.etcd_members), "etcd machine")
         yield Box(id="members", title=title, kind=Kind.CONTROLLER)
     if cluster.workers:
@@ -107,7 +101,7 @@ def _boxes(cluster: Cluster) -> Iterable[Box]:
         ("kubectl", "on the controller itself"),
         ("kube-scheduler", "leads or stands by"),
     ):
-        away = name in {"etcd", "etcdctl"} and _apart(cluster)
+        away = name in {"etcd", "etcdctl"} and not cluster.stacked
         yield Box(id=name, title=name, lines=(line,), parent="members" if away else "controllers")
     if cluster.workers:
         for name, line in (("kube-proxy", "Services"), ("kubelet", "pods"), ("CoreDNS", "a pod: names")):

@@ -121,7 +121,7 @@ class Step:
         board, phase = self._floor.board, self._phase.name
         if (owner := board.claimant(phase)) not in {"", self._host}:
             self._waits(f"{phase} on {owner}", phase, (owner,))
-        return board.claim(self._host, phase, [row.name for row in self._ahead.following(self._phase) if row.once])
+        return board.claim(self._host, phase, [row.name for row in self._ahead.following(self._phase)])
 
     @contextmanager
     def _place(self) -> Iterator[None]:

@@ -40,7 +40,7 @@ def _lose_a_controller(context: Context) -> CheckResult:
     name = "losing a controller"
     expected = f"a write through the load balancer within {WRITE_SECONDS:g} s, and all units back"
     node = next((n for n in context.cluster.controllers if n.name in context.agents), None)
-    needed = 3 if any(Role.ETCD in n.roles for n in context.cluster.controllers) else 2
+    needed = 3 if context.cluster.stacked else 2
     if node is None or len(context.cluster.controllers) < needed:
         return _result(name, "", None, expected, f"it needs {needed} controllers, one of them within reach")
     agent = context.agents[node.name]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from khw.cluster.model import Cluster
     from khw.lab.api.project import Project
     from khw.lab.backend import MachineSpec, NetworkState
 
@@ -147,6 +148,15 @@ class Lab:
         provider = provider_for(self.spec(**changes), KEY)
         assert isinstance(provider, GcpProvider)
         return provider
+
+    @staticmethod
+    def made(provider: GcpProvider) -> Cluster:
+        """Make all that a run makes in the project, and return the cluster."""
+        provider.ensure_compute()
+        cluster = provider.discover()
+        provider.ensure_load_balancer(cluster)
+        provider.ensure_routes(cluster)
+        return cluster
 
 
 @pytest.fixture

@@ -107,10 +107,7 @@ def everything(lab: Lab, *, ahead: bool, **changes: object) -> GcpProvider:
     if ahead:
         provider.look_ahead(ALL)
     provider.preflight()
-    provider.ensure_compute()
-    cluster = provider.discover()
-    provider.ensure_load_balancer(cluster)
-    provider.ensure_routes(cluster)
+    lab.made(provider)
     return provider
 
 

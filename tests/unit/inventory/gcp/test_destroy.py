@@ -15,16 +15,8 @@ if TYPE_CHECKING:
 NAME = "kubernetes-the-hard-way"
 
 
-def all_of(lab: Lab) -> None:
-    provider = lab.provider()
-    provider.ensure_compute()
-    cluster = provider.discover()
-    provider.ensure_load_balancer(cluster)
-    provider.ensure_routes(cluster)
-
-
 def test_everything_that_takes_a_label_has_the_clusters(lab: Lab) -> None:
-    all_of(lab)
+    lab.made(lab.provider())
     mine = {"khw-cluster": "unit"}
     assert [dict(row.labels) for row in lab.api.list(ADDRESS)] == [mine]
     assert [dict(row.labels) for row in lab.api.list(FORWARDING_RULE)] == [mine]
@@ -40,7 +32,7 @@ def test_everything_that_takes_a_label_has_the_clusters(lab: Lab) -> None:
 
 
 def test_a_label_that_somebody_took_away_is_put_back_and_others_stay(lab: Lab) -> None:
-    all_of(lab)
+    lab.made(lab.provider())
     label(lab, ADDRESS, {"team": "a"})
     changes = [row for row in lab.provider().ensure_compute() if row.changed]
     assert [(row.resource, row.after) for row in changes] == [(f"address:{NAME}", "labels khw-cluster=unit")]
@@ -55,7 +47,7 @@ def label(lab: Lab, kind: Any, labels: dict[str, str]) -> None:
 
 
 def test_check_says_where_each_thing_is_that_would_go(lab: Lab) -> None:
-    all_of(lab)
+    lab.made(lab.provider())
     where = {row.resource: row.before for row in lab.provider().foretell()[0]}
     assert where[f"network:{NAME}"] == "global"
     assert where[f"address:{NAME}"] == "us-west1"
@@ -63,7 +55,7 @@ def test_check_says_where_each_thing_is_that_would_go(lab: Lab) -> None:
 
 
 def test_what_is_in_the_way_in_the_clusters_network_is_told_beforehand(lab: Lab) -> None:
-    all_of(lab)
+    lab.made(lab.provider())
     rule = compute_v1.Firewall(name="mine", network=lab.api.link(NETWORK, NAME), allowed=[{"I_p_protocol": "icmp"}])
     request = {"project": "khw-unit", "firewall_resource": rule}
     finish(lab.api, lab.api.start(FIREWALL.client, "insert_unary", request), "a test's insert")
@@ -73,7 +65,7 @@ def test_what_is_in_the_way_in_the_clusters_network_is_told_beforehand(lab: Lab)
 
 
 def test_a_disk_that_was_told_to_stay_goes_too_and_none_is_left(lab: Lab) -> None:
-    all_of(lab)
+    lab.made(lab.provider())
     disk = lab.project.state.entries["zones/us-west1-c/disks/worker-0"]
     disk.hidden["owner"] = ""  # as `gcloud compute instances set-disk-auto-delete --no-auto-delete` leaves it
     assert "disk:worker-0" in {row.resource for row in lab.provider().destroy()}
@@ -82,7 +74,7 @@ def test_a_disk_that_was_told_to_stay_goes_too_and_none_is_left(lab: Lab) -> Non
 
 
 def test_a_disk_that_a_machine_left_behind_is_found_by_its_label(lab: Lab) -> None:
-    all_of(lab)
+    lab.made(lab.provider())
     lab.project.state.entries["zones/us-west1-c/disks/worker-1"].hidden["owner"] = ""
     request = {"project": "khw-unit", "zone": "us-west1-c", "instance": "worker-1"}
     finish(lab.api, lab.api.start("InstancesClient", "delete_unary", request), "a test's delete")
@@ -90,7 +82,7 @@ def test_a_disk_that_a_machine_left_behind_is_found_by_its_label(lab: Lab) -> No
 
 
 def test_nodes_have_no_service_account_and_so_no_rights_in_the_project(lab: Lab) -> None:
-    all_of(lab)
+    lab.made(lab.provider())
     machines = [e.body for e in lab.project.state.entries.values() if e.collection == "instances"]
     assert len(machines) == 3
     assert not [row["name"] for row in machines if "serviceAccounts" in row]

@@ -14,25 +14,14 @@ from khw.lab.api import catalog
 if TYPE_CHECKING:
     import pytest
 
-    from khw.cluster.model import Cluster
-    from khw.inventory.gcp.provider import GcpProvider
-
     from ..conftest import Lab
 
 NAME = "kubernetes-the-hard-way"
 ETCD = Pool(name="etcd", first_address="10.240.0.30", count=3, machine_type="e2-standard-4", disk_gb=50)
 
 
-def made(provider: GcpProvider) -> Cluster:
-    provider.ensure_compute()
-    cluster = provider.discover()
-    provider.ensure_load_balancer(cluster)
-    provider.ensure_routes(cluster)
-    return cluster
-
-
 def test_they_are_members_of_etcd_and_the_controllers_are_not(lab: Lab) -> None:
-    cluster = made(lab.provider(etcd=ETCD))
+    cluster = lab.made(lab.provider(etcd=ETCD))
     assert [node.name for node in cluster.nodes] == [
         "controller-0",
         "etcd-0",
@@ -50,7 +39,7 @@ def test_they_are_members_of_etcd_and_the_controllers_are_not(lab: Lab) -> None:
 
 def test_a_second_run_changes_nothing_and_destroy_leaves_nothing(lab: Lab) -> None:
     provider = lab.provider(etcd=ETCD)
-    cluster = made(provider)
+    cluster = lab.made(provider)
     changes = [*provider.ensure_compute(), *provider.ensure_load_balancer(cluster), *provider.ensure_routes(cluster)]
     assert not [row for row in changes if row.changed]
     provider.destroy()
@@ -66,13 +55,13 @@ def test_a_plan_knows_who_is_in_etcd_before_there_is_a_machine(lab: Lab) -> None
 def test_over_three_zones_each_member_is_in_one_of_its_own(lab: Lab) -> None:
     zones = ("us-west1-a", "us-west1-b", "us-west1-c")
     gcp = Gcp(project="khw-unit", endpoint=lab.endpoint, credentials="anonymous", zones=zones)
-    cluster = made(lab.provider(etcd=ETCD, gcp=gcp))
+    cluster = lab.made(lab.provider(etcd=ETCD, gcp=gcp))
     assert tuple(node.zone for node in cluster.etcd_members) == zones
 
 
 def test_private_ones_take_ssh_from_the_bastion_alone(lab: Lab) -> None:
     gcp = Gcp(project="khw-unit", endpoint=lab.endpoint, credentials="anonymous", private_nodes=True)
-    made(lab.provider(etcd=ETCD, gcp=gcp))
+    lab.made(lab.provider(etcd=ETCD, gcp=gcp))
     for rule in ("deny-ssh", "allow-bastion"):
         assert "etcd" in lab.api.get(FIREWALL, f"{NAME}-{rule}").target_tags
 

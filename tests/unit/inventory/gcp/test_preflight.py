@@ -72,10 +72,7 @@ def test_who_cannot_be_asked_for_rights_does_not_stop_a_run(lab: Lab, monkeypatc
 def test_everything_that_is_asked_of_the_project_needs_a_right_that_is_looked_at(lab: Lab, used: set[str]) -> None:
     provider = lab.provider()
     provider.preflight()
-    provider.ensure_compute()
-    cluster = provider.discover()
-    provider.ensure_load_balancer(cluster)
-    provider.ensure_routes(cluster)
+    lab.made(provider)
     provider.routes()
     provider.destroy()
     provider.leftovers()

@@ -26,7 +26,6 @@ from .test_provider import act, changed
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from khw.cluster.model import Cluster
     from khw.inventory.gcp.provider import GcpProvider
 
     from ..conftest import Lab
@@ -40,16 +39,8 @@ def private(lab: Lab, **changes: object) -> GcpProvider:
     return lab.provider(gcp=gcp, **changes)
 
 
-def made(provider: GcpProvider) -> Cluster:
-    provider.ensure_compute()
-    cluster = provider.discover()
-    provider.ensure_load_balancer(cluster)
-    provider.ensure_routes(cluster)
-    return cluster
-
-
 def test_the_bastion_is_the_only_machine_with_an_external_address(lab: Lab) -> None:
-    made(private(lab))
+    lab.made(private(lab))
     assert {name for name, spec in lab.backend.specs.items() if spec.external_ip} == {BASTION}
     bastion = lab.backend.specs[BASTION]
     assert (bastion.machine_type, bastion.internal_ip, bastion.can_ip_forward) == ("e2-micro", "10.240.0.253", False)
@@ -58,7 +49,7 @@ def test_the_bastion_is_the_only_machine_with_an_external_address(lab: Lab) -> N
 
 
 def test_nodes_get_out_by_an_address_that_the_firewall_lets_to_the_api(lab: Lab) -> None:
-    made(private(lab))
+    lab.made(private(lab))
     address = lab.api.get(ADDRESS, f"{NAME}-nat")
     assert address.labels == {CLUSTER_LABEL: "unit"}
     assert lab.backend.network
@@ -69,7 +60,7 @@ def test_nodes_get_out_by_an_address_that_the_firewall_lets_to_the_api(lab: Lab)
 
 
 def test_ssh_is_for_the_operator_to_the_bastion_and_for_the_bastion_to_the_nodes(lab: Lab) -> None:
-    made(private(lab))
+    lab.made(private(lab))
     rules = {rule.name.removeprefix(f"{NAME}-"): rule for rule in private(lab).firewall()}
     ssh = {
         name: (rule.action, rule.others, rule.machines, rule.priority)
@@ -86,7 +77,7 @@ def test_ssh_is_for_the_operator_to_the_bastion_and_for_the_bastion_to_the_nodes
 
 
 def test_a_second_run_finds_all_as_it_is_to_be_and_reads_only_what_was_expected(lab: Lab) -> None:
-    made(private(lab))
+    lab.made(private(lab))
     provider = private(lab)
     provider.look_ahead(("prerequisites", "compute", "load-balancer", "routes"))
     assert {row.status for row in provider.preflight()} == {Status.PASSED, Status.SKIPPED}
@@ -97,7 +88,7 @@ def test_a_second_run_finds_all_as_it_is_to_be_and_reads_only_what_was_expected(
 
 
 def test_the_bastion_is_no_node_and_leads_to_all_of_them_with_its_own_host_keys(lab: Lab) -> None:
-    cluster = made(private(lab))
+    cluster = lab.made(private(lab))
     assert [node.name for node in cluster.nodes] == ["controller-0", "worker-0", "worker-1"]
     node = cluster.node("worker-0")
     outside = lab.backend.specs[BASTION].external_ip
@@ -112,7 +103,7 @@ def test_the_bastion_is_no_node_and_leads_to_all_of_them_with_its_own_host_keys(
 @pytest.mark.parametrize(("method", "says"), [("stop", "is TERMINATED"), ("delete", "does not exist")])
 def test_without_its_bastion_a_node_is_unreachable_and_says_why(lab: Lab, method: str, says: str) -> None:
     provider = private(lab)
-    made(provider)
+    lab.made(provider)
     act(lab, INSTANCE, BASTION, method)
     assert f"the bastion {BASTION} {says}" in provider.discover().node("worker-0").unreachable
 
@@ -129,7 +120,7 @@ def test_all_of_it_is_planned_before_there_is_anything_and_nothing_of_it_stays(l
     planned = changed(provider.ensure_compute(check=True))
     assert {f"router:{NAME}-router", f"address:{NAME}-nat", f"instance:{BASTION}"} <= set(planned)
     assert changed(provider.ensure_load_balancer(provider.foresee(), check=True))
-    made(provider)
+    lab.made(provider)
     gone = {row.resource for row in provider.foretell()[0]}
     assert set(planned) <= gone
     provider.destroy()
@@ -161,7 +152,7 @@ def test_quotas_count_the_bastion_and_its_parts(lab: Lab, monkeypatch: pytest.Mo
 def test_every_right_that_is_used_is_looked_at_and_no_more_than_that_for_public_nodes(lab: Lab, used: set[str]) -> None:
     provider = private(lab)
     provider.preflight()
-    made(provider)
+    lab.made(provider)
     provider.destroy()
     provider.leftovers()
     assert used <= set(gcp_rights.permissions(private_nodes=True))
@@ -196,7 +187,7 @@ def test_who_has_public_nodes_has_no_names_of_private_ones(lab: Lab) -> None:
 
 
 def test_a_scripts_own_netmiko_connections_go_through_the_bastion_too(lab: Lab, tmp_path: Path) -> None:
-    cluster = made(private(lab))
+    cluster = lab.made(private(lab))
     workspace = Workspace(tmp_path / "khw")
     node = cluster.node("worker-0")
     for check in (False, True):
@@ -210,7 +201,7 @@ def test_a_scripts_own_netmiko_connections_go_through_the_bastion_too(lab: Lab, 
 
 
 def test_a_bastion_that_the_file_no_longer_asks_for_is_named_and_is_no_node(lab: Lab) -> None:
-    made(private(lab))
+    lab.made(private(lab))
     public = lab.provider()
     assert [node.name for node in public.discover().nodes] == ["controller-0", "worker-0", "worker-1"]
     with pytest.raises(DiffersError, match=f"instance {BASTION} is labelled as cluster unit's and is not in"):
