@@ -5,6 +5,9 @@ A unit is restarted when its file or an input is not what it was started with. W
 at each start, in units.json, so that a run that was killed between writing a file and restarting is made good later.
 With it goes the InvocationID that systemd gave that start: if it is another by now, somebody else has restarted the
 unit (a person, a reboot, a crash), and it was started with what has not changed since.
+
+A unit that fails again and again is active for a moment and then waits to be started again. Whichever of the two is
+seen, it is the same unit: stale, it is restarted, so that a plan says what the run a second later does.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 SHOWN = ("LoadState", "ActiveState", "SubState", "UnitFileState", "NeedDaemonReload")
 STARTED_AT = ("InvocationID", "ExecMainStartTimestampMonotonic")
 INVOCATION = "invocation"
+ALIVE = ("active", "reloading", "activating")  # runs, or systemd is at starting it, perhaps again and again
 ENABLED = ("enabled", "static", "alias", "indirect", "generated", "linked")
 TEXT_LIMIT = 256 << 10
 INVOCATION_PATIENCE = 2.0  # seconds
@@ -93,17 +97,17 @@ def converge(node: Node, op: dict[str, Any]) -> Outcome:
         node.must(["systemctl", "stop", name], f"{name} does not stop", op["timeout"])
         return Outcome(UPDATED, active, "inactive")
     up = active in ("active", "reloading") or (active == "activating" and shown.get("SubState") != "auto-restart")
-    if up and not _stale(node, op, shown):
+    stale = active in ALIVE and bool(_stale(node, op, shown))
+    if up and not stale:
         if active == "activating" and op["block"]:
             _systemctl(node, op, "start")
             return Outcome(STARTED, active, "active")
         return Outcome(written, active, active)
-    ran = up and (active != "activating" or not op["block"])
     _launch(node, op, "restart" if active != "inactive" else "start")
     after = "active" if op["block"] else "activating"
     if written == CREATED:
         return Outcome(CREATED, "absent", after)
-    return Outcome(RESTARTED if ran else STARTED, active, after)
+    return Outcome(RESTARTED if stale else STARTED, active, after)
 
 
 def journal(node: Node, name: str) -> str:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 State: TypeAlias = Mapping[str, Any]
 
+ALIVE = ("active", "reloading", "activating")  # as the agent's: runs, or systemd is at starting it
 SUPERUSER = "root:root"
 SQUEEZED = 64 << 10  # contents from this size on go compressed
 DIFF_LIMIT = 256 << 10
@@ -374,15 +375,18 @@ def _unit(resource: Unit, state: State, touched: Touched) -> Change:
         return _change(resource, Action.UNCHANGED if quiet else Action.UPDATED, active, "inactive", diff)
     if file["kind"] == "absent":
         return _change(resource, Action.CREATED, "absent", "active", diff)
-    if not _up(resource, state):
+    if active not in ALIVE:
         return _change(resource, Action.STARTED, active, "active", diff)
+    up = _up(resource, state)
     settled = {path: touched.digests[path] for path in resource.inputs if path in touched.digests}
     settled[state["path"]] = digest(resource.content.encode())
     others = {path for path in state["stale"] if path not in settled}
     others |= {path for path, sha256 in settled.items() if state["started_with"].get(path, "") != sha256}
     if others:
         change = _change(resource, Action.RESTARTED, active, "active", diff)
-        return replace(change, certain=not others <= touched.open)
+        return replace(change, certain=not up or not others <= touched.open)
+    if not up:
+        return _change(resource, Action.STARTED, active, "active", diff)
     same = same and state["enabled"] is resource.enabled
     return _change(resource, Action.UNCHANGED if same else Action.UPDATED, active, active, diff)
 

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, cast
 
@@ -266,6 +267,20 @@ def test_units_that_wait_for_each_other_start_without_blocking(
     assert actions(apply(agent, store, unit)) == ["unchanged"], "it is on its way"
     (node.root / "systemd/etcd.service/sub").write_text("auto-restart")
     assert actions(apply(agent, store, unit)) == ["started"], "it fails again and again"
+
+
+@pytest.mark.parametrize(("active", "sub"), [("active", "running"), ("activating", "auto-restart")])
+def test_a_unit_that_fails_again_and_again_is_restarted_whatever_moment_is_seen(
+    agent: Agent, store: LocalStore, node: LocalNode, active: str, sub: str
+) -> None:
+    config = File(path=str(node.root / "config"), content="right", owner=ME)
+    unit = Unit(name="kubelet", content="[Service]\n", inputs=(config.path,))
+    apply(agent, store, config, unit)
+    better = replace(config, content="better")
+    (node.root / "systemd/kubelet.service/active").write_text(active)
+    (node.root / "systemd/kubelet.service/sub").write_text(sub)
+    assert actions(apply(agent, store, better, unit, check=True)) == ["updated", "restarted"]
+    assert actions(apply(agent, store, better, unit)) == ["updated", "restarted"]
 
 
 def test_several_units_are_read_by_systemd_once(agent: Agent, store: LocalStore, node: LocalNode) -> None:
