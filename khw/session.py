@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from khw import interrupt
 from khw.cluster.workspace import Workspace
@@ -16,7 +16,7 @@ from khw.errors import UnreachableError, UsageError
 from khw.files import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from nornir.core.task import AggregatedResult
@@ -47,6 +47,16 @@ class Outcome:
 
     report: Report
     aggregated: AggregatedResult
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTable:
+    """Routes as rows; `silent` says of each node that was asked in vain why, `note` why there is nothing to show."""
+
+    columns: Sequence[str]
+    rows: Sequence[Mapping[str, str | int]]
+    silent: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(kw_only=True)
@@ -202,11 +212,21 @@ class Session:
         """Return the machines as rows."""
         return [_row(node) for node in self.provider.discover().nodes]
 
-    def routes(self) -> list[dict[str, Any]]:
-        """Return the route table as rows."""
-        from dataclasses import asdict
+    def routes(self) -> RouteTable:
+        """Return the network's route table; on machines of one's own what each of them has, and what it should have."""
+        if self.spec.static is None:
+            columns: tuple[str, ...] = ("name", "network", "dest_range", "next_hop", "priority")
+            return RouteTable(columns, _rows_of(self.provider.routes(), columns))
+        columns = ("node", "dest_range", "next_hop", "expected", "state")
+        if self.spec.static.routes == "own":
+            from khw.verify.network import ELSEWHERE
 
-        return [asdict(route) for route in self.provider.routes()]
+            return RouteTable(columns, [], note=ELSEWHERE)
+        from khw.verify.pod_routes import look
+
+        with _ended_at_once(), self.connected() as context:
+            found, silent = look(context)
+        return RouteTable(columns, _rows_of(found, columns), silent)
 
     def ssh_command(self, name: str, command: Sequence[str]) -> list[str]:
         """Return the ssh command line for a node, with the cluster's key and known hosts."""
@@ -290,6 +310,10 @@ class Session:
     def hosts(self) -> tuple[str, ...]:
         """The hosts that the cluster file asks for, the operator's side first."""
         return (OPERATOR, *(planned.name for planned in self.spec.planned))
+
+
+def _rows_of(routes: Iterable[object], columns: Sequence[str]) -> list[dict[str, str | int]]:
+    return [{column: getattr(route, column) for column in columns} for route in routes]
 
 
 class _Connected:

@@ -46,8 +46,13 @@ def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
 
 def table(node: Node, cluster: Cluster) -> str:
     """Return what `ip -batch` reads: a route a line, to each other worker's pods by way of that worker."""
+    return "".join(f"route replace {pods} via {hop} proto {PROTOCOL}\n" for pods, hop in wanted(node, cluster).items())
+
+
+def wanted(node: Node, cluster: Cluster) -> dict[str, str]:
+    """Return this node's routes: each other worker's pod CIDR, and its address as the next hop."""
     others = (worker for worker in cluster.workers if worker.name != node.name)
-    return "".join(f"route replace {worker.pod_cidr} via {worker.internal_ip} proto {PROTOCOL}\n" for worker in others)
+    return {str(worker.pod_cidr): worker.internal_ip for worker in others}
 
 
 _KEPT = """\

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from from_code.markdown import definitions, mark_code, table, what_for
 from from_code.told import told
 from khw.explain.book import chapter_of
-from khw.verify.check import Check, ClusterCheck, NodeCheck
+from khw.verify.check import ROUTED, Check, ClusterCheck, NodeCheck
 from khw.verify.table import CHECKS
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def page() -> str:
 
 def _where(check: Check) -> str:
     if isinstance(check, NodeCheck):
+        if check.roles == ROUTED:
+            return "machines of one's own"
         return " and ".join(f"{role}s" for role in sorted(check.roles))
     return "from the operator's side" if isinstance(check, ClusterCheck) else "from pods on each worker"
 

@@ -25,7 +25,7 @@ from khw.cli.report import diagram, report
 from khw.cli.shell import completion as completion_command
 from khw.cli.shell import schema
 from khw.cli.verify import smoke, verify
-from khw.errors import KhwError, UsageError
+from khw.errors import KhwError, UnreachableError, UsageError
 from khw.files import disk_full
 from khw.imports import own_process
 
@@ -324,14 +324,23 @@ def inventory(file: Path, output: str) -> None:
 @click.option("-o", "output", type=click.Choice(["table", "json", "yaml"]), default="table")
 @click.pass_obj
 def routes(file: Path, output: str) -> None:
-    """Print the network's route table, as chapter 11 does."""
+    """
+    Print the network's route table, as chapter 11 does.
+
+    On machines of your own: the routes to pods that each has, and what each should have.
+    """
     from khw.output import render
 
-    rows = _session(file).routes()
+    found = _session(file).routes()
     if output == "table":
-        render.table(("name", "network", "dest_range", "next_hop", "priority"), (tuple(r.values()) for r in rows))
+        render.table(found.columns, (["-" if value == "" else value for value in row.values()] for row in found.rows))
     else:
-        render.data(rows, output)
+        render.data(list(found.rows), output)
+    if found.note:
+        click.echo(found.note, err=True)
+    for node, why in found.silent.items():
+        click.echo(f"{node} did not say its routes: {why}", err=True)
+    sys.exit(UnreachableError.exit_code if found.silent else 0)
 
 
 @main.command()

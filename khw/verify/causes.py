@@ -16,6 +16,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from khw.checks import Status
+from khw.cluster.spec import Role
 from khw.engine.gates import Quorum
 
 if TYPE_CHECKING:
@@ -284,7 +285,11 @@ class Model:
                 ways = [thing for thing in self._cloud() if not any(part in thing.name for part in NOT_TO_THE_API)]
                 pairs = self._files("/var/lib/kubernetes/kubernetes")  # whoever is sent to that one is not served
                 sides = [Needs(self._on_controllers(kind), ANY) for kind in ("api-server", "api-names")]
+                sides += [Needs(units, ANY) for units in self._balancers()]
                 return [*sides, _all(*ways, *pairs)]
+            case "route":  # on machines of one's own, which have them themselves
+                mine = (Thing("unit", "pod-routes.service", here), Thing("file", "/etc/kubernetes/pod-routes", here))
+                return [_all(*mine)]
             case "rbac" | "admission":
                 return [_all(API)]  # where they are looked at
             case "lease":
@@ -439,6 +444,13 @@ class Model:
 
     def _on_controllers(self, kind: str) -> tuple[Thing, ...]:
         return tuple(Thing(kind, "", node.name) for node in self.cluster.controllers)
+
+    def _balancers(self) -> Iterable[tuple[Thing, ...]]:
+        """What stands before the API on controllers of one's own: each unit, wherever it is."""
+        where = [node.name for node in self.cluster.nodes if Role.BALANCER in node.roles]
+        if where:
+            for unit in ("haproxy.service", "keepalived.service"):
+                yield tuple(Thing("unit", unit, name) for name in where)
 
     def _on_members(self, kind: str) -> tuple[Thing, ...]:
         return tuple(Thing(kind, "", node.name) for node in self.cluster.etcd_members)

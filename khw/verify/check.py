@@ -18,6 +18,7 @@ CONTROLLERS = frozenset({Role.CONTROLLER})
 ETCD = frozenset({Role.ETCD})
 WORKERS = frozenset({Role.WORKER})
 NODES = CONTROLLERS | ETCD | WORKERS
+ROUTED = frozenset({Role.ROUTED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,10 +27,11 @@ from khw.verify import (
     forwarding,
     network,
     nodes,
+    pod_routes,
     units,
     workloads,
 )
-from khw.verify.check import CONTROLLERS, ETCD, NODES, WORKERS, Check, ClusterCheck, NodeCheck, PodCheck
+from khw.verify.check import CONTROLLERS, ETCD, NODES, ROUTED, WORKERS, Check, ClusterCheck, NodeCheck, PodCheck
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +60,7 @@ CHECKS: tuple[Check, ...] = (
     NodeCheck(name="swap", roles=WORKERS, ask=nodes.ask_swap, judge=nodes.judge_swap),
     NodeCheck(name="forwarding", roles=WORKERS, ask=forwarding.ask, judge=forwarding.judge),
     ClusterCheck(name="route", look=network.routes, api=False),
+    NodeCheck(name="route", roles=ROUTED, ask=pod_routes.ask, judge=pod_routes.judge),
     PodCheck(name="test pod", look=workloads.placed, smoke=True),
     PodCheck(name="exec", look=workloads.execute, smoke=True),
     PodCheck(name="pod to pod", look=network.pod_to_pod, smoke=True),

@@ -129,7 +129,7 @@ def test_a_drifted_cluster_is_repaired_as_planned(cluster: Khw) -> None:
         ("worker-0", "runtime", "file:/etc/cni/net.d/99-loopback.conf", "created"),
         ("worker-0", "runtime", "binary:/opt/cni/bin/portmap", "created"),
         ("worker-1", "certificates", "file:/var/lib/kubelet/worker-1.pem", "updated"),
-        ("worker-1", "workers", "unit:kubelet.service", "restarted"),  # with a stranger's certificate it fails on and on
+        ("worker-1", "workers", "unit:kubelet.service", "restarted"),  # with another's certificate it fails on and on
         ("worker-1", "kubeconfigs", "file:/var/lib/kube-proxy/kubeconfig", "updated"),
         ("worker-2", "runtime", "unit:containerd.service", "started"),
         ("controller-1", "control-plane", "unit:kube-scheduler.service", "started"),
