@@ -50,10 +50,13 @@ as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
 }
 
+# Where there are foreign architectures, dpkg has a line for each, and another's libseccomp-dev is not this machine's.
 missing_packages() {
-    local package
+    local package native
+    native=$(dpkg --print-architecture)
     for package in "${packages[@]}"; do
-        dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || echo "$package"
+        dpkg-query -W -f='${db:Status-Status} ${Architecture}\n' "$package" 2>/dev/null |
+            grep -xE "installed ($native|all)" >/dev/null || echo "$package"
     done
 }
 
