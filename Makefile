@@ -57,7 +57,7 @@ lab: prepare browser artifacts
 
 sizes: prepare artifacts
 	@$(ROOT) env KHW_CACHE="$${KHW_CACHE:-$$($(KHW) artifacts where)}" .venv/bin/pytest \
-		tests/lab/test_sizes.py tests/lab/test_places.py tests/lab/test_api_faults.py
+		tests/lab/test_sizes.py tests/lab/test_places.py tests/lab/test_api_faults.py tests/lab/test_own_network.py
 
 vms: prepare artifacts
 	@scripts/prepare.sh vms

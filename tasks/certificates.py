@@ -7,10 +7,11 @@ The Kubernetes authority's key goes only to controllers, whose controller-manage
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from khw.cluster.spec import Role
-from khw.converge.resources import Command, Directory, File
+from khw.converge.resources import Command, Directory, File, Require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,8 +39,9 @@ CONTROLLER_PAIRS = {
 
 
 def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
-    """Yield the certificates and keys of this node."""
-    del cluster
+    """Yield the certificates and keys of this node; before a cluster's first, see that it is no other cluster's."""
+    if cluster.may_bootstrap:
+        yield _nobody_elses(pki)
     if node.roles & {Role.CONTROLLER, Role.WORKER}:
         yield Directory(path=KUBERNETES)
         yield _certificate(f"{KUBERNETES}/ca.pem", pki.authority("kubernetes"))
@@ -50,6 +52,38 @@ def resources(node: Node, cluster: Cluster, pki: Pki) -> Iterator[Resource]:
     if Role.WORKER in node.roles:
         yield Directory(path=KUBELET, mode=0o750)
         yield from _pair(KUBELET, node.name, pki.pair(f"kubelet-{node.name}"))
+
+
+def _nobody_elses(pki: Pki) -> Require:
+    """
+    Return the finding that no authority but ours is on the machine.
+
+    Only before the cluster has lived: later a strange one is a thing to mend, and is replaced.
+    """
+    script = """\
+strange=
+for pair; do
+  path=${pair%=*}
+  if test -e "$path" && ! echo "${pair##*=}  $path" | sha256sum --check --status; then
+    echo "another authority's: $path, of $(stat --format=%y "$path" | cut -d. -f1)"
+    strange=yes
+  fi
+done
+test -z "$strange"
+"""
+    ours = {"kubernetes": (f"{KUBERNETES}/ca.pem",), "etcd": (f"{ETCD}/ca.pem", f"{KUBERNETES}/etcd-ca.pem")}
+    digests = (
+        f"{path}={hashlib.sha256(pki.authority(name).certificate).hexdigest()}"
+        for name, paths in ours.items()
+        for path in paths
+    )
+    return Require(
+        name="no-other-cluster",
+        argv=("sh", "-c", script, "sh", *digests),
+        problem="the machine is part of another cluster, whose keys are not in this folder: that cluster would be lost",
+        hint="run khw in the folder whose .khw made it, or copy that .khw beside khw.yaml; where that cluster is given"
+        " up, install the machine anew",
+    )
 
 
 def _controller(pki: Pki) -> Iterator[Resource]:

@@ -47,11 +47,8 @@ PACKAGES = [
     "iputils-ping",
 ]
 BARE = "bare-"  # before an image's name: for machines of one's own (khw.lab.bare)
-BARE_PACKAGES = ["haproxy", "keepalived"]  # one's own machines have a package mirror, the lab's have no way out
-BARE_HOOKS = (
-    # their packages would start them in the chroot, and at the first boot, with an example's configuration
-    'for unit in haproxy keepalived; do chroot "$1" systemctl disable "$unit.service"; done',
-)
+BARE_PACKAGES = ("haproxy", "keepalived")  # on no machine; on each machine's own mirror, since nothing leads out
+MIRROR = "/srv/mirror"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 KEPT_OPTIONS = ("Acquire::http::", "Acquire::https::", "Acquire::Check-", "Acquire::Retries")
 BUILD_TIMEOUT = 1200
@@ -93,7 +90,31 @@ def recipe(name: str) -> Recipe:
     plain = Recipe(name, release, overlay=guest.overlay())
     if not name.startswith(BARE):
         return plain
-    return replace(plain, packages=(*plain.packages, *BARE_PACKAGES), hooks=(*BARE_HOOKS, *plain.hooks))
+    return replace(plain, hooks=(mirror_hook(f"file:{MIRROR}"), *plain.hooks))
+
+
+def mirror_hook(uri: str, packages: Sequence[str] = BARE_PACKAGES) -> str:
+    """
+    Return a hook that puts packages, with all that they need beyond the image, into the image's MIRROR.
+
+    The image's machines look for packages at `uri` and nowhere else. No package is installed.
+    """
+    return f"""chroot "$1" sh -euc '{_FETCH.format(mirror=MIRROR, packages=" ".join(packages), uri=uri)}'"""
+
+
+_FETCH = """\
+mkdir -p {mirror}/partial
+cd {mirror}
+apt-get install -qq --download-only --no-install-recommends --option=Dir::Cache::archives={mirror} {packages}
+rm -r partial lock
+for deb in *.deb; do
+    dpkg-deb --field "$deb"
+    size=$(stat --format=%s "$deb") digest=$(sha256sum "$deb")
+    printf "Filename: ./%s\\nSize: %s\\nSHA256: %s\\n\\n" "$deb" "$size" "${{digest%% *}}"
+done >Packages
+rm -f /etc/apt/sources.list.d/*
+echo "deb [trusted=yes] {uri} ./" >/etc/apt/sources.list
+"""
 
 
 def ensure(name: str = DEFAULT, progress: Callable[[str], None] = lambda _: None) -> str:

@@ -56,6 +56,7 @@ def rack(  # noqa: PLR0913 - what a test says of its machines
     controllers: int,
     workers: int,
     *,
+    etcd: int = 0,
     balancer: str = "own",
     images: Mapping[str, str] | None = None,
 ) -> Iterator[Rack]:
@@ -65,6 +66,7 @@ def rack(  # noqa: PLR0913 - what a test says of its machines
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True, timeout=30)
     machines = {f"controller-{n}": f"10.240.0.{10 + n}" for n in range(controllers)}
     machines |= {f"worker-{n}": f"10.240.0.{20 + n}" for n in range(workers)}
+    machines |= {f"etcd-{n}": f"10.240.0.{30 + n}" for n in range(etcd)}
     alike: dict[str, dict[str, str]] = defaultdict(dict)
     for machine, address in machines.items():
         alike[(images or {}).get(machine, "debian-12")][machine] = address

@@ -23,7 +23,6 @@ PASSWORD = "asked-for-by-sudo"  # noqa: S105 - of machines that nobody but the t
 HOME = layout.home().parent / "vms"
 SIZE = "12G"  # of the disk; sparse
 SEED = "/usr/lib/seed"
-MIRROR = "/srv/mirror"  # the packages that khw installs where they are missing; the bastion serves them
 
 # Debian's installer sets up ifupdown, its cloud images networkd: 12 has the one here, 13 the other.
 NETWORK = {"debian-12": ("ifupdown", "networking.service"), "debian-13": ("systemd", "systemd-networkd.service")}
@@ -57,7 +56,7 @@ After=network-online.target
 Wants=network-online.target
 
 [Service]
-ExecStart=/usr/bin/python3 -m http.server --directory {MIRROR} 80
+ExecStart=/usr/bin/python3 -m http.server --directory {image.MIRROR} 80
 """
 _FILES: Mapping[str, tuple[int, str]] = {
     SEED: (0o755, _SEED),
@@ -68,11 +67,6 @@ _FILES: Mapping[str, tuple[int, str]] = {
     "/etc/systemd/system/mirror.service": (0o644, _MIRROR_UNIT),
     "/etc/systemd/system/multi-user.target.wants/mirror.service": (0, "/etc/systemd/system/mirror.service"),
 }
-_FETCH = f"""\
-mkdir -p {MIRROR}/partial && cd {MIRROR}
-apt-get install --quiet --quiet --yes --download-only --option=Dir::Cache::archives={MIRROR} haproxy keepalived
-rm -r partial lock && apt-ftparchive packages . >Packages
-"""
 
 
 @dataclass(frozen=True)
@@ -98,7 +92,7 @@ def recipe(name: str, architecture: str = "amd64") -> Recipe:
     """Return what is in the image of a release (debian-12): the lab's packages, a kernel, nothing of the lab's own."""
     network, unit = NETWORK[name]
     hooks = (
-        f"""chroot "$1" sh -euc '{_FETCH}'""",
+        image.mirror_hook("file:/nowhere"),  # where it is, a machine's seed says
         f'chroot "$1" useradd --create-home --shell /bin/bash --groups sudo {USER}',
         f"""printf '%s' '{USER}:{PASSWORD}' | chroot "$1" chpasswd""",
         f'chroot "$1" systemctl enable nftables.service {unit}',
@@ -113,7 +107,6 @@ def recipe(name: str, architecture: str = "amd64") -> Recipe:
             f"linux-image-cloud-{architecture}",
             "initramfs-tools",
             "udev",
-            "apt-utils",
             network,
         ),
         hooks=hooks,

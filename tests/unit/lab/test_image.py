@@ -51,6 +51,15 @@ def test_the_command_carries_the_machines_proxy_and_our_hooks() -> None:
     assert command[-3:] == ["bookworm", "-", "deb x"]
 
 
+def test_a_bare_machine_has_what_it_will_be_asked_for_on_its_mirror_and_not_installed() -> None:
+    wanted = recipe("bare-debian-12")
+    assert wanted.packages == recipe("debian-12").packages
+    (hook,) = set(wanted.hooks) - set(recipe("debian-12").hooks)
+    assert "--download-only" in hook
+    assert "haproxy keepalived" in hook
+    assert "deb [trusted=yes] file:/srv/mirror ./" in hook
+
+
 def test_the_image_bakes_in_no_host_key_and_no_machine_id() -> None:
     hooks = " ".join(recipe("debian-12").hooks)
     assert "ssh_host_*" in hooks
