@@ -22,6 +22,10 @@ Place: TypeAlias = tuple[int | str, ...]
 Finding: TypeAlias = tuple[Place, str]
 
 NAME = re.compile(r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")
+_LABEL = "[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
+DNS_NAME = re.compile(rf"^{_LABEL}(\.{_LABEL})*$")
+HOP = re.compile(r"^(ssh://)?([^:\s-][^:\s]*@)?[^@:\s-][^@:\s]*(:\d+)?$")  # as ssh -J takes it
+SSH_PORT = 22
 SERVICE_ACCOUNT = re.compile(r"^[^@\s]+@[-a-z0-9.]+\.gserviceaccount\.com$")
 LARGEST_SERVICE_PREFIX = 12  # the API server refuses a service range with more than 20 bits of addresses
 SMALLEST_SERVICE_PREFIX = 28  # kube-dns has the tenth address
@@ -230,10 +234,18 @@ def _static_nodes(spec: Spec) -> Iterator[Finding]:
     names: dict[str, str] = {}
     addresses: dict[IPv4Address, str] = {}
     pods: dict[IPv4Network, str] = {}
+    doors: dict[tuple[str, int], str] = {}
     for index, node in enumerate(spec.static.nodes):
         place = ("static", "nodes", index)
         yield from _name(node.name, (*place, "name"), names)
         yield from _unique_address(node.name, node.address, (*place, "address"), addresses)
+        if reason := _nobodys(node.address):
+            yield (*place, "address"), f"address {node.address} of {node.name} is {reason}"
+        door = (node.host or str(node.address), node.port or SSH_PORT)
+        if door in doors and addresses[node.address] == node.name:  # otherwise it is told already
+            host, port = door
+            yield (*place, "host"), f"{node.name} and {doors[door]} are one machine to SSH: {host}, port {port}"
+        doors.setdefault(door, node.name)
         for key in ("cluster_cidr", "service_cidr"):
             if node.address in getattr(spec.network, key):
                 yield (*place, "address"), f"address {node.address} of {node.name} is inside {key}"
@@ -241,7 +253,9 @@ def _static_nodes(spec: Spec) -> Iterator[Finding]:
             yield from _static_pod_cidr(spec, node, (*place, "pod_cidr"), pods)
         yield from _host_keys(node.name, node.host_keys, (*place, "host_keys"))
     yield from _static_counts(spec.static)
+    yield from _api_address(spec, spec.static)
     yield from _shared_address(spec, spec.static)
+    yield from _bastion(spec)
 
 
 def _static_counts(static: Static) -> Iterator[Finding]:
@@ -254,6 +268,40 @@ def _static_counts(static: Static) -> Iterator[Finding]:
     if Role.WORKER not in roles and not any(node.pod_cidr for node in static.nodes):
         hint = "add one, or give a controller a pod_cidr: it runs pods too then"
         yield place, f"0 workers: DNS and the smoke test (chapters 12 and 13) need at least one: {hint}"
+
+
+def _nobodys(address: IPv4Address) -> str:
+    """Say why other machines do not reach an address; '' if they may."""
+    if address.is_loopback:
+        return "a loopback address, at which each machine reaches itself"
+    if address.is_unspecified or address.is_multicast or address.is_reserved:
+        return "no machine's own"
+    return ""
+
+
+def _api_address(spec: Spec, static: Static) -> Iterator[Finding]:
+    """Where the API is reached from everywhere: it is in certificates and kubeconfigs as it is written."""
+    place, said = ("static", "api_address"), static.api_address
+    try:
+        address = IPv4Address(said)
+    except ValueError:
+        if not DNS_NAME.match(said) or said.replace(".", "").isdigit():
+            yield place, f"api_address {said!r} is no IPv4 address and no name; the port is said elsewhere (api_port)"
+        return
+    if reason := _nobodys(address):
+        yield place, f"api_address {address} is {reason}"
+    for key in ("cluster_cidr", "service_cidr"):
+        if address in getattr(spec.network, key):
+            yield place, f"api_address {address} is inside {key}"
+
+
+def _bastion(spec: Spec) -> Iterator[Finding]:
+    for hop in spec.ssh.bastion.split(",") if spec.ssh.bastion is not None else ():
+        if not HOP.match(hop.strip()):
+            yield (
+                ("ssh", "bastion"),
+                f"bastion {hop.strip()!r} is not USER@HOST:PORT, as `ssh -J` takes it",
+            )
 
 
 def _shared_address(spec: Spec, static: Static) -> Iterator[Finding]:

@@ -211,6 +211,13 @@ def test_a_static_cluster_plans_its_nodes(tmp_path: Path) -> None:
         ),
         (CONTROLLER + a_node("w", "worker", "192.0.2.10", pods="10.200.0.0/24"), 11, "have the same address"),
         (CONTROLLER + a_node("w", "worker", "10.32.0.4", pods="10.200.0.0/24"), 11, "is inside service_cidr"),
+        (CONTROLLER + a_node("w", "worker", "127.0.0.1", pods="10.200.0.0/24"), 11, "is a loopback address"),
+        (CONTROLLER + a_node("w", "worker", "224.0.0.1", pods="10.200.0.0/24"), 11, "is no machine's own"),
+        (
+            CONTROLLER + WORKER + "      host: 192.0.2.10\n",
+            14,
+            "w and c are one machine to SSH: 192.0.2.10, port 22",
+        ),
         (CONTROLLER + a_node("w", "worker", "192.0.2.2"), 9, "worker w has no pod_cidr"),
         (CONTROLLER + a_node("w", "worker", "192.0.2.2", pods="10.1.0.0/24"), 13, "outside cluster_cidr"),
         (
@@ -233,6 +240,50 @@ def test_a_static_cluster_that_cannot_be_is_told_with_its_line(
     found = problems(tmp_path, static(nodes))
     assert found.startswith(f"khw.yaml:{line}: ")
     assert words in found
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("https://192.0.2.1", "api_address 'https://192.0.2.1' is no IPv4 address and no name"),
+        ("192.0.2.1:6443", "the port is said elsewhere (api_port)"),
+        ("192.0.2.256", "is no IPv4 address and no name"),
+        ("''", "api_address '' is no IPv4 address"),
+        ("2001:db8::1", "is no IPv4 address"),
+        ("127.0.0.1", "is a loopback address"),
+        ("10.32.0.1", "api_address 10.32.0.1 is inside service_cidr"),
+    ],
+)
+def test_an_api_address_at_which_nobody_answers_is_told_with_its_line(tmp_path: Path, said: str, words: str) -> None:
+    found = problems(tmp_path, static(CONTROLLER + WORKER).replace("192.0.2.1\n", f"{said}\n", 1))
+    assert found.startswith("khw.yaml:3: ")
+    assert words in found
+
+
+@pytest.mark.parametrize("said", ["192.0.2.9", "api.example.com", "kube-1"])
+def test_an_api_address_is_an_address_or_a_name(tmp_path: Path, said: str) -> None:
+    file = written(tmp_path, static(CONTROLLER + WORKER).replace("192.0.2.1\n", f"{said}\n", 1))
+    assert load(file).static is not None
+
+
+def test_machines_behind_one_address_are_told_apart_by_their_ports(tmp_path: Path) -> None:
+    file = static(CONTROLLER + "      host: door.example\n" + WORKER + "      host: door.example\n      port: 2222\n")
+    assert len(load(written(tmp_path, file)).planned) == 2
+
+
+@pytest.mark.parametrize("hop", ["a:b@c", "ops@door:ssh", "''", "ops@door,", "-x", "ops@ door"])
+def test_a_bastion_that_ssh_would_not_take_is_told_with_its_line(tmp_path: Path, hop: str) -> None:
+    found = problems(tmp_path, static(CONTROLLER + WORKER) + f"ssh:\n  bastion: {hop}\n")
+    assert found.startswith("khw.yaml:15: bastion ")
+    assert "USER@HOST:PORT" in found
+
+
+@pytest.mark.parametrize(
+    "hop", ["door", "me@corp.example@door", "ops@door:2222", "a@b, ops@192.0.2.7", "ssh://ops@door:22"]
+)
+def test_a_bastion_is_what_ssh_takes_after_j(tmp_path: Path, hop: str) -> None:
+    file = static(CONTROLLER + WORKER) + f"ssh:\n  bastion: {hop}\n"
+    assert load(written(tmp_path, file)).ssh.bastion == hop
 
 
 def test_a_missing_file_points_to_init(tmp_path: Path) -> None:
