@@ -174,7 +174,8 @@ def _swap() -> Require:
 def ports(node: Node, cluster: Cluster) -> dict[int, str]:
     """Return the ports that Kubernetes needs on this node, and the unit that each is for."""
     mine = {cluster.network.api_port: "kube-apiserver.service", **CONTROLLER_PORTS}
-    rows = {Role.ETCD: ETCD_PORTS, Role.CONTROLLER: mine, Role.WORKER: WORKER_PORTS}
+    shared = {cluster.spec.api_port: "haproxy.service"}
+    rows = {Role.ETCD: ETCD_PORTS, Role.CONTROLLER: mine, Role.WORKER: WORKER_PORTS, Role.BALANCER: shared}
     return {port: unit for role, wanted in rows.items() if role in node.roles for port, unit in wanted.items()}
 
 

@@ -45,9 +45,10 @@ def has_it_in_time(khw: Rack, node: str) -> None:
     assert khw.kubectl("get", "--raw", "/readyz", "--request-timeout=5s") == "ok"
 
 
-def causes(khw: Rack) -> dict[str, list[str]]:
+def causes(khw: Rack, *checks: str) -> dict[str, list[str]]:
     """What `khw verify` says is behind what fails: cause and nodes."""
-    return {cause["id"]: cause["nodes"] for cause in json.loads(khw("verify", "-o", "json").stdout)["causes"]}
+    said = json.loads(khw("verify", "-o", "json", *checks).stdout)
+    return {cause["id"]: sorted(cause["nodes"]) for cause in said["causes"]}
 
 
 def test_while_the_package_mirror_is_away_it_is_said_what_is_missing(bare: Rack) -> None:
@@ -74,10 +75,11 @@ def test_the_address_moves_when_its_controllers_unit_stops_and_a_run_mends_it(ba
     has_it_in_time(bare, "controller-0")
     bare.on("controller-0", "sudo", "systemctl", "stop", unit)
     has_it_in_time(bare, "controller-1")
-    assert causes(bare) == {f"unit:{unit}": ["controller-0"]}
+    # kubelets and kube-proxies that were connected see it a ping later (30 s): what goes through them is not asked now
+    assert causes(bare, "unit", "load-balancer", "node") == {f"unit:{unit}": ["controller-0"]}
     assert bare.json("run", "--limit", "controller-0")["changed"] == 1
     has_it_in_time(bare, "controller-0")
-    bare.ok("verify", "--wait", "30")
+    bare.ok("verify", "--wait", "60")
 
 
 def test_a_route_that_was_deleted_is_named_and_comes_back_with_a_run(bare: Rack) -> None:
@@ -93,7 +95,7 @@ def test_a_route_that_was_deleted_is_named_and_comes_back_with_a_run(bare: Rack)
         ("controller-1", "missing: 10.200.0.0/24 by 10.240.0.20"),
         ("etcd-0", "extra: 10.200.9.0/24 by 10.240.0.20"),
     ]
-    assert causes(bare) == {"route": ["etcd-0", "controller-1"]}
+    assert causes(bare, "route") == {"route": ["controller-1", "etcd-0"]}
     assert bare.json("run", "--phase", "routes")["changed"] == 2
     bare.ok("verify", "route")
     assert bare.json("run", "--phase", "routes")["changed"] == 0

@@ -66,6 +66,8 @@ def test_its_ports_are_those_of_all_its_roles() -> None:
     wanted = prerequisites.ports(ALONE.node("all"), ALONE)
     assert {2379, 6443, 10250} <= set(wanted)
     assert 10250 not in prerequisites.ports(THREE.node("c0"), THREE)
+    assert prerequisites.ports(THREE.node("c0"), THREE)[8443] == "haproxy.service"
+    assert 8443 not in prerequisites.ports(THREE.node("w"), THREE)
 
 
 def test_etcd_on_machines_of_its_own_is_on_no_controller() -> None:
