@@ -199,10 +199,13 @@ class Session:
         )
         if not units:
             return seen
+        from khw.verify import pod_routes
+
         with _ended_at_once(), self.connected() as context:
             states, silent = units_of(context.cluster, context.agents)
             facts = {name: agent.facts for name, agent in context.agents.items()}
-        return replace(seen, units=states, facts=facts, silent={**context.unreachable, **silent})
+            routes = seen.routes or pod_routes.as_one(seen.cluster, pod_routes.look(context)[0])
+        return replace(seen, routes=routes, units=states, facts=facts, silent={**context.unreachable, **silent})
 
     def connected(self) -> _Connected:
         """Connect to every node that answers, for the length of a `with` block."""

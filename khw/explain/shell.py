@@ -94,7 +94,8 @@ def lines(resource: Resource, needed: Needed) -> str:  # noqa: PLR0911 - one ret
             return f'{there} || {ctr} import --local "{ARTIFACTS}/{resource.artifact}"'
         case Package():
             commands = " && ".join(f"command -v {name} >/dev/null" for name in resource.provides.split())
-            return f"{{ {commands}; }} || apt-get install -y --no-install-recommends {resource.name}"
+            install = f"apt-get update; apt-get install -y --no-install-recommends {resource.name}"
+            return f"{{ {commands}; }} || {{ {install}; }}"
         case Unit():
             return _unit(resource)
         case Command():

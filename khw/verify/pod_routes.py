@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from khw.cluster.spec import Role
 from khw.errors import KhwError
+from khw.inventory.provider import Route
 from khw.ssh.connection import RemoteCommand
 from khw.tasks.pod_routes import PROTOCOL, wanted
 from khw.verify.check import Finding, last_line
@@ -131,6 +132,22 @@ def look(context: Context) -> tuple[list[NodeRoute], dict[str, str]]:
 
     with ThreadPoolExecutor(max(1, len(asked))) as pool:
         return [row for found in pool.map(rows, asked) for row in found], silent
+
+
+def as_one(cluster: Cluster, found: Sequence[NodeRoute]) -> tuple[Route, ...]:
+    """Return as one table what the machines have, as a cloud's network would: a route that any lacks is not in it."""
+    return tuple(_as_one(cluster, found))
+
+
+def _as_one(cluster: Cluster, found: Sequence[NodeRoute]) -> Iterator[Route]:
+    for worker in cluster.workers:
+        rows = [row for row in found if row.dest_range == worker.pod_cidr and row.expected]
+        if rows and all(row.state == "ok" for row in rows):
+            name = f"on {len(rows)} machine{'s' if len(rows) > 1 else ''}"
+            yield Route(name, cluster.name, str(worker.pod_cidr), worker.internal_ip, 0)
+    for row in found:
+        if row.state in {"wrong", "extra"}:
+            yield Route(f"on {row.node}, {row.state}", cluster.name, row.dest_range, row.next_hop, 0)
 
 
 def _way_out(node: Node, bad: Sequence[NodeRoute]) -> str:

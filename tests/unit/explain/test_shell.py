@@ -147,7 +147,7 @@ def test_a_unit_that_waits_for_others_is_not_waited_for() -> None:
 
 def test_packages_and_objects() -> None:
     package = lines(Package(name="kmod", provides="modprobe"), Needed())
-    assert package.endswith("|| apt-get install -y --no-install-recommends kmod")
+    assert package.endswith("|| { apt-get update; apt-get install -y --no-install-recommends kmod; }")
     manifest = lines(Manifest(name="x", documents="kind: X\n", kubeconfig="/k"), Needed())
     assert manifest.startswith("kubectl --kubeconfig /k apply --server-side")
 

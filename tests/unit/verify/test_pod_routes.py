@@ -174,6 +174,19 @@ def test_a_table_of_all_says_who_did_not_answer() -> None:
     assert why == {"c": "it is off", "w1": "its connection broke"}
 
 
+def test_in_the_report_what_all_machines_have_is_one_table_and_what_one_lacks_is_not_in_it() -> None:
+    said = {
+        "c": [route("10.200.0.0/24", "192.0.2.20"), route("10.200.1.0/24", "192.0.2.21")],
+        "w0": [route("10.200.9.0/24", "192.0.2.29")],
+        "w1": [route("10.200.0.0/24", "192.0.2.20")],
+    }
+    found = [row for name, rows in said.items() for row in pod_routes.compared(OWN.node(name), OWN, json.dumps(rows))]
+    assert [(one.name, one.dest_range, one.next_hop) for one in pod_routes.as_one(OWN, found)] == [
+        ("on 2 machines", "10.200.0.0/24", "192.0.2.20"),
+        ("on w0, extra", "10.200.9.0/24", "192.0.2.29"),
+    ]
+
+
 def failed(check: str, node: str = "", subject: str = "") -> CheckResult:
     return CheckResult(
         name=f"{check} {subject}".rstrip(),
