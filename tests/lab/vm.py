@@ -142,6 +142,10 @@ def _require(machines: Sequence[Machine]) -> None:
     needed = NEEDED | (EMULATED if emulated else {})
     missing = [package for program, package in needed.items() if not shutil.which(program)]
     assert not missing, f"virtual machines need {', '.join(missing)}: apt-get install {' '.join(missing)}"
+    runs = not emulated or subprocess.run(["arch-test", "arm64"], capture_output=True, check=False).returncode == 0
+    assert runs, (
+        "the kernel does not run programs of arm64: systemctl restart systemd-binfmt, after installing qemu-user-static"
+    )
     kvm = EMULATE or os.access("/dev/kvm", os.R_OK | os.W_OK)
     assert kvm, (
         "there is no /dev/kvm to use: is virtualisation switched on, and the module kvm loaded? "
