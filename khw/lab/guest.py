@@ -113,6 +113,9 @@ MASKED = [
     "sys-kernel-config.mount",
     "sys-fs-fuse-connections.mount",
     "systemd-remount-fs.service",
+    "systemd-binfmt.service",  # it would take the host's own formats (qemu-user's, Wine's) out of the kernel
+    "proc-sys-fs-binfmt_misc.automount",
+    "proc-sys-fs-binfmt_misc.mount",
     "modprobe@configfs.service",
     "modprobe@fuse.service",
     "modprobe@dm_mod.service",

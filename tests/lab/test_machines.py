@@ -215,6 +215,30 @@ def test_a_stopped_machine_keeps_its_files_its_keys_and_its_name(place: Place) -
     assert "1 received" in place.on("worker-0", "ping -c1 -W2 controller-0")
 
 
+@pytest.fixture
+def foreign_programs(tmp_path: Path) -> Iterator[Path]:
+    """A format of programs that this machine's kernel runs by an interpreter, as qemu-user and Wine register theirs."""
+    subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", tmp_path], check=True)
+    entry = tmp_path / f"khw-test-{NAME}"
+    try:
+        (tmp_path / "register").write_text(f":{entry.name}:M::khw-test::/bin/true:")
+        yield entry
+    finally:
+        if entry.exists():
+            entry.write_text("-1")
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_what_the_kernel_runs_for_others_it_still_runs_when_a_machine_has_booted_and_ended(
+    place: Place, foreign_programs: Path
+) -> None:
+    place.backend.stop_machine("controller-0")
+    place.backend.start_machine("controller-0")
+    until(lambda: place.answers("controller-0"))
+    assert place.on("controller-0", "systemctl is-system-running --wait") == "running"
+    assert foreign_programs.read_text().startswith("enabled")
+
+
 @pytest.mark.parametrize("how", ["reset", "reboot"])
 def test_a_machine_comes_back_by_itself(place: Place, how: str) -> None:
     started = "systemctl show --property=UserspaceTimestamp"
