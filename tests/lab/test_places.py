@@ -122,6 +122,8 @@ def test_controllers_over_three_zones_outlive_the_loss_of_one(tmp_path: Path) ->
 
 
 NETWORK = "kubernetes-the-hard-way"
+MEMBERS = ("etcd-0", "etcd-1", "etcd-2")
+NODES = ("controller-0", *MEMBERS, "worker-0")
 BESIDE = (f"router:{NETWORK}-router", f"address:{NETWORK}-nat", f"instance:{NETWORK}-bastion")
 
 
@@ -145,11 +147,13 @@ def gets_out(khw: Khw) -> bool:
 
 
 def test_private_nodes_are_reached_through_the_bastion_alone_and_get_out_by_nat(tmp_path: Path) -> None:
-    with project(PROJECT, tmp_path, gcp={"private_nodes": True}, controllers={"count": 1}, workers={"count": 1}) as khw:
+    sizes = {"controllers": {"count": 1}, "workers": {"count": 1}, "etcd": {"count": len(MEMBERS)}}
+    with project(PROJECT, tmp_path, gcp={"private_nodes": True}, **sizes) as khw:
         planned = json.dumps(khw.json("plan"))
-        assert all(one in planned for one in BESIDE)
+        assert all(one in planned for one in (*BESIDE, *(f"instance:{name}" for name in MEMBERS)))
         is_a_cluster(khw)
-        assert {row["external_ip"] for row in khw.json("inventory")} == {None}
+        assert {row["name"]: row["external_ip"] for row in khw.json("inventory")} == dict.fromkeys(NODES)
+        assert {row["node"] for row in khw.json("verify")["checks"] if row["name"] == "etcd"} == set(MEMBERS)
         assert khw.on("worker-0", "hostname").strip() == "worker-0"
         told = subprocess.run(
             [KHW, "lab", "ssh", "--name", PROJECT, "worker-0", "hostname"], capture_output=True, text=True, check=True
@@ -159,7 +163,7 @@ def test_private_nodes_are_reached_through_the_bastion_alone_and_get_out_by_nat(
         assert another.returncode == 124, "a node's SSH answers another node"
 
         said = subprocess.run([sys.executable, "-c", SCRIPT], cwd=tmp_path, capture_output=True, text=True, check=True)
-        assert json.loads(said.stdout) == {name: name for name in ("controller-0", "worker-0")}
+        assert json.loads(said.stdout) == {name: name for name in NODES}
 
         assert gets_out(khw)
         routers, name = _client(khw, compute_v1.RoutersClient)
@@ -172,7 +176,7 @@ def test_private_nodes_are_reached_through_the_bastion_alone_and_get_out_by_nat(
         assert gets_out(khw)
 
         told_by_check = khw.ok("destroy", "--check")
-        assert all(one in told_by_check for one in BESIDE)
+        assert all(one in told_by_check for one in (*BESIDE, *MEMBERS))
         khw.ok("destroy", "--yes")
         assert list(routers.list(**where)) == []
         assert in_zones(khw) == []
