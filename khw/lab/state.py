@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from khw.errors import LabError
@@ -92,11 +92,11 @@ class State:
             del self.jobs[name]
         data = {
             "format": FORMAT,
-            "entries": [asdict(entry) for entry in self.entries.values()],
-            "jobs": [asdict(job) for job in self.jobs.values()],
+            "entries": [vars(entry) for entry in self.entries.values()],  # asdict would copy all of them first
+            "jobs": [vars(job) for job in self.jobs.values()],
         }
-        # Private: metadata may carry a user's secrets.
-        write_private(self._path, json.dumps(data, indent=1).encode())
+        # Private: metadata may carry a user's secrets. In one line: with an indent json does without its C code.
+        write_private(self._path, json.dumps(data).encode())
 
     def of(self, collection: str) -> Iterator[Entry]:
         """Return every resource of a collection, in the order of their inserts."""

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def offered(folder: Path, line: str) -> list[str]:
-    """Return what khw answers to a shell that completes the end of this line."""
+    """Return what khw answers to a shell that completes the end of this line; in shells themselves: below."""
     words = line.split(" ")
     env = {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1), "_KHW_COMPLETE": "bash_complete"}
-    done = subprocess.run(
-        [BIN / "khw"], cwd=folder, env=os.environ | env, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.stderr == ""
+    with chdir(folder):
+        done = CliRunner().invoke(main, env=env, prog_name="khw")
+    assert (done.exit_code, done.stderr) == (0, "")
     return [row.split(",", 1)[1] for row in done.stdout.splitlines() if row]
 
 
