@@ -8,6 +8,7 @@ has no field for: `address` (if it is not `hostname`), `pod_cidr`, `host_keys`.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from khw.errors import ClusterFileError
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from nornir.core.inventory import Host
 
 ROLES = {"controllers": "controller", "workers": "worker", "etcd": "etcd"}  # the first that a host is in
+
+OF_DATA = {name.replace("_", ""): name for name in ("address", "pod_cidr", "host_keys")}
+"""What khw reads of a host's `data`, which may have more: by how it may be misspelt."""
 
 
 def nodes_of(path: Path) -> list[dict[str, Any]]:
@@ -44,6 +48,10 @@ def _node(path: Path, name: str, host: Host) -> dict[str, Any]:
         raise ClusterFileError(
             f"{path}: {name} is in none of the groups {', '.join(ROLES)}", hint=f"{name}: groups: [workers]"
         )
+    for key in map(str, dict(host.items())):  # groups' and defaults' too
+        meant = OF_DATA.get(re.sub("[-_ ]", "", key.lower()), key)
+        if meant != key:
+            raise ClusterFileError(f"{path}: {name}: khw reads no {key!r} of its data", hint=f"did you mean {meant}?")
     reached = host.hostname or name
     made = {
         "name": name,

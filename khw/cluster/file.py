@@ -24,7 +24,7 @@ from khw.cluster.template import template
 from khw.errors import ClusterFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pydantic_core import ErrorDetails
 
@@ -39,12 +39,14 @@ def load(path: Path) -> Spec:
     """Read the cluster file at `path`; ClusterFileError carries every problem with its line."""
     document = _parse(path)
     plain = _with_hosts_file(_with_pool_defaults(_plain(document)), path.resolve().parent)
+    told: Iterable[tuple[Place, str]]
     try:
         spec = Spec.model_validate(plain)
     except ValidationError as error:
-        problems = [(_line(document, place), text) for place, text in map(_explain, error.errors())]
+        told = map(_explain, error.errors())
     else:
-        problems = [(_line(document, _written(document, place)), text) for place, text in findings(spec)]
+        told = ((_written(document, place), text) for place, text in findings(spec))
+    problems = [(_line(document, place), text) for place, text in (_from_hosts(plain, *problem) for problem in told)]
     if problems:
         rows = sorted(dict.fromkeys(problems))
         raise ClusterFileError("\n".join(f"{path}:{line}: {text}" for line, text in rows))
@@ -136,6 +138,19 @@ def _with_hosts_file(plain: dict[str, Any], folder: Path) -> dict[str, Any]:
 
         static["nodes"] = nodes_of(folder / Path(static["hosts_file"]).expanduser())
     return plain
+
+
+def _from_hosts(plain: Mapping[str, Any], place: Place, text: str) -> tuple[Place, str]:
+    """Let a problem with a machine of hosts.yaml name it there: khw.yaml has no `static.nodes` then."""
+    static = plain.get("static")
+    if place[:2] != ("static", "nodes") or not isinstance(static, dict) or not static.get("hosts_file"):
+        return place, text
+    here = f"{static['hosts_file']}: "
+    if len(place) > 2:
+        index = place[2]
+        here += f"{static['nodes'][index]['name']}: "
+        text = text.replace(f"static.nodes[{index}].", "")
+    return ("static", "hosts_file"), here + text
 
 
 def _written(document: CommentedMap, place: Place) -> Place:

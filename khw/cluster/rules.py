@@ -251,6 +251,8 @@ def _static_nodes(spec: Spec) -> Iterator[Finding]:
                 yield (*place, "address"), f"address {node.address} of {node.name} is inside {key}"
         if node.role is Role.WORKER or node.pod_cidr:
             yield from _static_pod_cidr(spec, node, (*place, "pod_cidr"), pods)
+        if node.port is not None and not 0 < node.port < 65536:
+            yield (*place, "port"), f"port {node.port} of {node.name} is no port"
         yield from _host_keys(node.name, node.host_keys, (*place, "host_keys"))
     yield from _static_counts(spec.static)
     yield from _api_address(spec, spec.static)
@@ -317,11 +319,18 @@ def _shared_address(spec: Spec, static: Static) -> Iterator[Finding]:
     for node in static.nodes:
         if node.address == shared:
             yield place, f"api_address {shared} is {node.name}'s own; keepalived needs one that nobody has"
-    if static.balancer_port == spec.network.api_port:
-        yield (
-            ("static", "balancer_port"),
-            f"balancer_port {static.balancer_port} is api_port, where the API server listens on the same machine",
-        )
+    yield from _balancer_port(spec, static.balancer_port)
+
+
+def _balancer_port(spec: Spec, port: int) -> Iterator[Finding]:
+    place = ("static", "balancer_port")
+    low, _, high = spec.network.node_ports.partition("-")
+    if not 0 < port < 65536 or port == SSH_PORT:
+        yield place, f"balancer_port {port} cannot be used"
+    if port == spec.network.api_port:
+        yield place, f"balancer_port {port} is api_port, where the API server listens on the same machine"
+    if low.isdigit() and high.isdigit() and int(low) <= port <= int(high):
+        yield place, f"balancer_port {port} is inside node_ports {spec.network.node_ports}, which Services get"
 
 
 def _static_pod_cidr(

@@ -218,6 +218,7 @@ def test_a_static_cluster_plans_its_nodes(tmp_path: Path) -> None:
             14,
             "w and c are one machine to SSH: 192.0.2.10, port 22",
         ),
+        (CONTROLLER + WORKER + "      port: 70000\n", 14, "port 70000 of w is no port"),
         (CONTROLLER + a_node("w", "worker", "192.0.2.2"), 9, "worker w has no pod_cidr"),
         (CONTROLLER + a_node("w", "worker", "192.0.2.2", pods="10.1.0.0/24"), 13, "outside cluster_cidr"),
         (
@@ -258,6 +259,21 @@ def test_an_api_address_at_which_nobody_answers_is_told_with_its_line(tmp_path: 
     found = problems(tmp_path, static(CONTROLLER + WORKER).replace("192.0.2.1\n", f"{said}\n", 1))
     assert found.startswith("khw.yaml:3: ")
     assert words in found
+
+
+@pytest.mark.parametrize(
+    ("port", "words"),
+    [
+        (6443, "is api_port, where the API server listens on the same machine"),
+        (30100, "is inside node_ports 30000-32767, which Services get"),
+        (22, "cannot be used"),
+        (65536, "cannot be used"),
+    ],
+)
+def test_a_port_that_haproxy_cannot_have_is_told_with_its_line(tmp_path: Path, port: int, words: str) -> None:
+    more = f"  balancer: haproxy\n  balancer_port: {port}\n"
+    found = problems(tmp_path, static(CONTROLLER + WORKER).replace("  nodes:", f"{more}  nodes:"))
+    assert found == f"khw.yaml:5: balancer_port {port} {words}"
 
 
 @pytest.mark.parametrize("said", ["192.0.2.9", "api.example.com", "kube-1"])

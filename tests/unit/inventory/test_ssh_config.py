@@ -102,6 +102,38 @@ def test_a_host_of_no_group_is_named(tmp_path: Path) -> None:
         load(tmp_path / "khw.yaml")
 
 
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        (
+            "{hostname: w0.example, groups: [workers], data: {pod_cidr: 10.200.0.0/24}}",
+            "khw.yaml:4: nornir/hosts.yaml: w0: 'address' is 'w0.example'; it should be an IPv4 address",
+        ),
+        (
+            "{hostname: 192.0.2.10, groups: [workers], data: {pod_cidr: 10.200.0.0/24}}",
+            "khw.yaml:4: nornir/hosts.yaml: w0: w0 and c0 have the same address 192.0.2.10",
+        ),
+        (
+            "{hostname: 192.0.2.20, groups: [workers], data: {pod-cidr: 10.200.0.0/24}}",
+            "hosts.yaml: w0: khw reads no 'pod-cidr' of its data",
+        ),
+        (
+            "{hostname: 192.0.2.20, groups: [controllers]}",
+            "khw.yaml:4: nornir/hosts.yaml: 2 controllers: etcd needs an odd number",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_host_is_told_by_its_name_and_file(tmp_path: Path, host: str, said: str) -> None:
+    """khw.yaml has no static.nodes then, whose number would say something."""
+    (tmp_path / "nornir").mkdir()
+    (tmp_path / "nornir/hosts.yaml").write_text(f"c0: {{hostname: 192.0.2.10, groups: [controllers]}}\nw0: {host}\n")
+    (tmp_path / "nornir/groups.yaml").write_text("controllers: {}\nworkers: {}\n")
+    (tmp_path / "khw.yaml").write_text(CLUSTER)
+    with pytest.raises(ClusterFileError) as caught:
+        load(tmp_path / "khw.yaml")
+    assert said in caught.value.message
+
+
 @pytest.fixture
 def nothing_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     sudo._asked.cache_clear()
