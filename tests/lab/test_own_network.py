@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +14,7 @@ from rack import SHARED, Rack, rack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = [pytest.mark.lab, pytest.mark.apart, pytest.mark.timeout(900)]
 
@@ -76,7 +79,7 @@ def test_the_address_moves_when_its_controllers_unit_stops_and_a_run_mends_it(ba
     bare.on("controller-0", "sudo", "systemctl", "stop", unit)
     has_it_in_time(bare, "controller-1")
     # kubelets and kube-proxies that were connected see it a ping later (30 s): what goes through them is not asked now
-    assert causes(bare, "unit", "load-balancer", "node") == {f"unit:{unit}": ["controller-0"]}
+    assert causes(bare, "unit", "load-balancer") == {f"unit:{unit}": ["controller-0"]}
     assert bare.json("run", "--limit", "controller-0")["changed"] == 1
     has_it_in_time(bare, "controller-0")
     bare.ok("verify", "--wait", "60")
@@ -99,3 +102,14 @@ def test_a_route_that_was_deleted_is_named_and_comes_back_with_a_run(bare: Rack)
     assert bare.json("run", "--phase", "routes")["changed"] == 2
     bare.ok("verify", "route")
     assert bare.json("run", "--phase", "routes")["changed"] == 0
+
+
+def test_a_copy_of_khw_yaml_alone_takes_no_machine_of_the_living_cluster(bare: Rack, tmp_path: Path) -> None:
+    for name in ("khw.yaml", "id"):
+        shutil.copy(bare.folder / name, tmp_path)
+    stranger = replace(bare, folder=tmp_path)
+    for said in (stranger("plan"), stranger("run")):
+        assert said.returncode == 3, said.stderr
+        assert said.stderr.count("the machine is part of another cluster, whose keys are not in this folder") == 4
+        assert "another authority's: /etc/etcd/ca.pem" in said.stderr
+    assert bare.json("run")["changed"] == 0
