@@ -374,6 +374,10 @@ def destroy(file: Path, check: bool, yes: bool) -> None:
     from khw.output import render
 
     session = _session(file, check=check)
+    if session.spec.provider == "static":
+        names = ", ".join(node["name"] or "" for node in session.nodes())
+        click.echo(f"nothing is removed: khw did not make {names}, and the cluster goes on there; install them anew")
+        return
     if not check and not yes:
         click.confirm(f"Remove the cluster {session.spec.name} and its machines?", abort=True, err=True)
     changes, left = session.destroy()
