@@ -19,6 +19,7 @@ APT = (
     "--option=Acquire::Retries=1",
     "--option=Acquire::http::Timeout=10",
     "--option=DPkg::Lock::Timeout=60",
+    "--option=Dpkg::Options::=--force-confold",  # a file that is there already is no question to nobody: it stays
     "--quiet",
     "--yes",
 )

@@ -545,6 +545,17 @@ def test_a_package_is_installed_if_its_command_is_missing(agent: Agent, store: L
     assert actions(apply(agent, store, package)) == ["unchanged"]
 
 
+def test_dpkg_asks_nobody_about_a_configuration_that_is_there_before_its_package(
+    agent: Agent, store: LocalStore, node: LocalNode
+) -> None:
+    """Without a terminal its question ends the installation: 'end of file on stdin at conffile prompt'."""
+    node.tool("dpkg", "exit 0")
+    program = node.root / "bin" / "haproxy-of-no-machine"
+    node.tool("apt-get", f'echo "$@" >>{node.root}/asked; cp {node.root}/bin/dpkg {program}')
+    apply(agent, store, Package(name="haproxy", provides=program.name))
+    assert "--option=Dpkg::Options::=--force-confold" in (node.root / "asked").read_text()
+
+
 def test_a_full_or_read_only_place_is_an_error_that_names_it(agent: Agent, store: LocalStore) -> None:
     with pytest.raises(StepError, match="file:/proc/khw/x"):
         apply(agent, store, File(path="/proc/khw/x", content="x", owner=ME))
