@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from ..conftest import Lab
 
 HASTE = Timeouts(boot=0.3, cloud=20)
-SHORT = Timeouts(boot=0.3, cloud=3)
-SLOW = 4.0  # seconds of an operation: longer than khw waits when it is SHORT
+SHORT = Timeouts(boot=0.3, cloud=1)
+SLOW = 1.5  # seconds of an operation: longer than khw waits when it is SHORT
 
 MAKING = (
     {"networks.insert": "creating network", "addresses.insert": "creating address"},
@@ -78,7 +78,7 @@ TOLD: dict[str, tuple[type[ProviderError], str]] = {
     "quota-late": (OperationError, r"Quota 'CPUS' exceeded.*\(QUOTA_EXCEEDED\)"),
     "exhausted": (OperationError, r"The zone does not.*\(ZONE_RESOURCE_POOL_EXHAUSTED\)"),
     "operation-error": (OperationError, r"Internal error.*\(INTERNAL_ERROR\)"),
-    "slow-operation": (OperationError, r"operation \S+ did not end within 3 s"),
+    "slow-operation": (OperationError, r"operation \S+ did not end within 1 s"),
 }
 """What ends a run, and what its error says."""
 
@@ -218,7 +218,7 @@ def test_destroy_after_ctrl_c_leaves_nothing_of_what_goes_on_without_khw(
         return fault
 
     monkeypatch.setattr(faults, "meet", stopping)
-    widest.meet("slow-operation", on, slow=1.0)
+    widest.meet("slow-operation", on, slow=0.4)
     with pytest.raises(OperationError, match=f"{flat(MAKING)[on]}.*: interrupted; operation .* goes on without khw"):
         widest.run(provider=provider)
     widest.nothing_is_left_after_destroy()
