@@ -47,6 +47,8 @@ QEMU = {
     "amd64": ("qemu-system-x86_64", "-machine", "q35", *(TCG if EMULATE else KVM)),
     "arm64": ("qemu-system-aarch64", "-machine", "virt", "-accel", "tcg,thread=multi", "-cpu", "cortex-a72"),
 }
+# an emulated machine that has to share its processor sees its disks late, and a login waits for them
+PATIENT = "systemd.default_timeout_start_sec=900 systemd.default_device_timeout_sec=900"
 CONSOLE = {"amd64": "ttyS0", "arm64": "ttyAMA0"}
 SOCKS = 1080  # ssh -D, for kubectl
 
@@ -220,7 +222,7 @@ def _start(it: Estate, machine: Machine, machines: Sequence[Machine]) -> subproc
         *(*QEMU[machine.architecture], "-nodefaults", "-display", "none"),
         *("-smp", str(machine.cpus), "-m", str(machine.memory)),
         *("-kernel", str(image.kernel), "-initrd", str(image.initrd)),
-        *("-append", f"root=/dev/vda rw console={CONSOLE[machine.architecture]} net.ifnames=0 quiet"),
+        *("-append", f"root=/dev/vda rw console={CONSOLE[machine.architecture]} net.ifnames=0 quiet {PATIENT}"),
         *("-drive", f"file={home}/root.qcow2,if=virtio,cache=unsafe"),
         *("-drive", f"file={home}/seed.tar,if=virtio,format=raw,read-only=on"),
         *("-serial", f"file:{home}/console.log", "-device", "virtio-rng-pci"),
