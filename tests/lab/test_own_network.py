@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from dataclasses import replace
@@ -20,7 +21,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.apart, pytest.mark.timeout(900)]
 
 CONTROLLERS = ("controller-0", "controller-1")
 PACKAGES = ("haproxy", "keepalived")
-MOVES_SECONDS = 15
+MOVES_SECONDS = 60  # with nothing else at work it is 4
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +113,7 @@ def test_a_copy_of_khw_yaml_alone_takes_no_machine_of_the_living_cluster(bare: R
     stranger = replace(bare, folder=tmp_path)
     for said in (stranger("plan"), stranger("run")):
         assert said.returncode == 3, said.stderr
-        assert said.stderr.count("the machine is part of another cluster, whose keys are not in this folder") == 4
+        refused = r"^(\S+): certificates: the machine is part of another cluster, whose keys are not in this folder"
+        assert sorted(re.findall(refused, said.stderr, re.MULTILINE)) == [*CONTROLLERS, "etcd-0", "worker-0"]
         assert "another authority's: /etc/etcd/ca.pem" in said.stderr
     assert bare.json("run")["changed"] == 0
