@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.apart, pytest.mark.timeout(900)]
 
 CONTROLLERS = ("controller-0", "controller-1")
 PACKAGES = ("haproxy", "keepalived")
-MOVES_SECONDS = 60  # with nothing else at work it is 4
+MOVES_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
