@@ -120,10 +120,12 @@ class FakeAgent:
     answer: Callable[[tuple[str, ...]], str | Completed]
     facts: Facts = field(default_factory=Facts)
     exchanges: int = 0
+    limit: float = 0.0  # of the last exchange, in seconds
 
     def run(self, *commands: RemoteCommand, timeout: float = 120.0) -> list[Completed]:
         assert timeout > 0
         self.exchanges += 1
+        self.limit = timeout
         return [self._completed(command.argv) for command in commands]
 
     def _completed(self, argv: tuple[str, ...]) -> Completed:

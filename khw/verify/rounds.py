@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Ranked: TypeAlias = tuple[int, CheckResult]
 
-NODE_SECONDS = 60.0
+PART = 0.5  # of the time that a command may take: a minute for all that is asked of a node, if khw.yaml does not say
 REACHABLE = "reachable"
 AT_ONCE = 64  # nodes
 
@@ -93,9 +93,10 @@ def _ask_node(
     A node with a failed check joins the `suspects`: nobody waits long for its test pod.
     """
     mine = [(rank, check, tuple(check.ask(node, context))) for rank, check in checks if node.roles & check.roles]
+    limit = PART * context.cluster.spec.timeouts.command
     started = time.monotonic()
     try:
-        answers = context.agents[node.name].run(*(q for _, _, asked in mine for q in asked), timeout=NODE_SECONDS)
+        answers = context.agents[node.name].run(*(q for _, _, asked in mine for q in asked), timeout=limit)
     except KhwError as error:
         suspects.add(node.name)
         failed = _failure(error, expected="it answers over SSH")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from fakes import FakeAgent, FakeKubectl, cluster
 
 from khw.checks import Status
+from khw.cluster.spec import Timeouts
 from khw.errors import UnreachableError
 from khw.kubectl import KubectlError
 from khw.ssh.client import RemoteCommand
@@ -101,6 +103,16 @@ def test_all_questions_to_a_node_travel_in_one_exchange() -> None:
     assert {agent.exchanges for agent in agents.values()} == {1}
     assert {result.status for result in results} == {Status.PASSED}
     assert [(r.name, r.node) for r in results] == [(check, name) for check in ("one", "two") for name in NAMES]
+
+
+def test_slow_nodes_get_the_time_that_the_cluster_file_gives_them() -> None:
+    slow = replace(CLUSTER, spec=CLUSTER.spec.model_copy(update={"timeouts": Timeouts(command=1200)}))
+    limits = []
+    for chosen in (CLUSTER, slow):
+        agents = {name: echoing() for name in NAMES}
+        run(replace(context(agents), cluster=chosen), echo_check("one", "a"))
+        limits.append({agent.limit for agent in agents.values()})
+    assert limits == [{60.0}, {600.0}]
 
 
 def test_a_check_asks_only_nodes_of_its_role() -> None:
