@@ -204,7 +204,7 @@ class Session:
         with _ended_at_once(), self.connected() as context:
             states, silent = units_of(context.cluster, context.agents)
             facts = {name: agent.facts for name, agent in context.agents.items()}
-            routes = seen.routes or pod_routes.as_one(seen.cluster, pod_routes.look(context)[0])
+            routes = seen.routes or tuple(pod_routes.as_one(seen.cluster, pod_routes.look(context)[0]))
         return replace(seen, routes=routes, units=states, facts=facts, silent={**context.unreachable, **silent})
 
     def connected(self) -> _Connected:

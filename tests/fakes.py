@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from khw.lab.backend import MachineSpec
 
 
+OWN_MACHINES = """\
+name: mine
+provider: static
+static:
+  api_address: 192.0.2.100
+  nodes:
+    - {name: c, role: controller, address: 192.0.2.10, host_keys: [ssh-ed25519 AAAA]}
+    - {name: w, role: worker, address: 192.0.2.20, pod_cidr: 10.200.0.0/24, host_keys: [ssh-ed25519 BBBB]}
+"""
+"""A khw.yaml of machines of one's own: a controller and a worker, whose host keys are known."""
+
+
 def cluster(spec: Spec | None = None, *, api_address: str = "198.51.100.100") -> Cluster:
     spec = spec or Spec()
     nodes = tuple(

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, TypeAlias
 
 from khw.cluster.spec import Role
+from khw.ssh.known_hosts import SSH_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,7 +26,6 @@ NAME = re.compile(r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")
 _LABEL = "[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
 DNS_NAME = re.compile(rf"^{_LABEL}(\.{_LABEL})*$")
 HOP = re.compile(r"^(ssh://)?([^:\s-][^:\s]*@)?[^@:\s-][^@:\s]*(:\d+)?$")  # as ssh -J takes it
-SSH_PORT = 22
 SERVICE_ACCOUNT = re.compile(r"^[^@\s]+@[-a-z0-9.]+\.gserviceaccount\.com$")
 LARGEST_SERVICE_PREFIX = 12  # the API server refuses a service range with more than 20 bits of addresses
 SMALLEST_SERVICE_PREFIX = 28  # kube-dns has the tenth address
@@ -100,7 +100,7 @@ def _ranges(spec: Spec) -> Iterator[Finding]:
             f"service_cidr {network.service_cidr} must be between /12 (the API server's limit) and /28"
             " (kube-dns has the tenth address)",
         )
-    if not 0 < network.api_port < 65536 or network.api_port == 22:
+    if not _is_port(network.api_port) or network.api_port == SSH_PORT:
         yield ("network", "api_port"), f"api_port {network.api_port} cannot be used"
     low, _, high = network.node_ports.partition("-")
     if not (low.isdigit() and high.isdigit() and 0 < int(low) <= int(high) < 65536):
@@ -239,19 +239,15 @@ def _static_nodes(spec: Spec) -> Iterator[Finding]:
         place = ("static", "nodes", index)
         yield from _name(node.name, (*place, "name"), names)
         yield from _unique_address(node.name, node.address, (*place, "address"), addresses)
-        if reason := _nobodys(node.address):
-            yield (*place, "address"), f"address {node.address} of {node.name} is {reason}"
+        yield from _reachable(spec, node.address, (*place, "address"), f"address {node.address} of {node.name}")
         door = (node.host or str(node.address), node.port or SSH_PORT)
         if door in doors and addresses[node.address] == node.name:  # otherwise it is told already
             host, port = door
             yield (*place, "host"), f"{node.name} and {doors[door]} are one machine to SSH: {host}, port {port}"
         doors.setdefault(door, node.name)
-        for key in ("cluster_cidr", "service_cidr"):
-            if node.address in getattr(spec.network, key):
-                yield (*place, "address"), f"address {node.address} of {node.name} is inside {key}"
         if node.role is Role.WORKER or node.pod_cidr:
             yield from _static_pod_cidr(spec, node, (*place, "pod_cidr"), pods)
-        if node.port is not None and not 0 < node.port < 65536:
+        if node.port is not None and not _is_port(node.port):
             yield (*place, "port"), f"port {node.port} of {node.name} is no port"
         yield from _host_keys(node.name, node.host_keys, (*place, "host_keys"))
     yield from _static_counts(spec.static)
@@ -272,13 +268,19 @@ def _static_counts(static: Static) -> Iterator[Finding]:
         yield place, f"0 workers: DNS and the smoke test (chapters 12 and 13) need at least one: {hint}"
 
 
-def _nobodys(address: IPv4Address) -> str:
-    """Say why other machines do not reach an address; '' if they may."""
+def _is_port(number: int) -> bool:
+    return 0 < number < 65536
+
+
+def _reachable(spec: Spec, address: IPv4Address, place: Place, what: str) -> Iterator[Finding]:
+    """Other machines have to reach `what` at its address: it is a machine's own, and no pod's or Service's."""
     if address.is_loopback:
-        return "a loopback address, at which each machine reaches itself"
-    if address.is_unspecified or address.is_multicast or address.is_reserved:
-        return "no machine's own"
-    return ""
+        yield place, f"{what} is a loopback address, at which each machine reaches itself"
+    elif address.is_unspecified or address.is_multicast or address.is_reserved:
+        yield place, f"{what} is no machine's own"
+    for key in ("cluster_cidr", "service_cidr"):
+        if address in getattr(spec.network, key):
+            yield place, f"{what} is inside {key}"
 
 
 def _api_address(spec: Spec, static: Static) -> Iterator[Finding]:
@@ -290,11 +292,7 @@ def _api_address(spec: Spec, static: Static) -> Iterator[Finding]:
         if not DNS_NAME.match(said) or said.replace(".", "").isdigit():
             yield place, f"api_address {said!r} is no IPv4 address and no name; the port is said elsewhere (api_port)"
         return
-    if reason := _nobodys(address):
-        yield place, f"api_address {address} is {reason}"
-    for key in ("cluster_cidr", "service_cidr"):
-        if address in getattr(spec.network, key):
-            yield place, f"api_address {address} is inside {key}"
+    yield from _reachable(spec, address, place, f"api_address {address}")
 
 
 def _bastion(spec: Spec) -> Iterator[Finding]:
@@ -325,7 +323,7 @@ def _shared_address(spec: Spec, static: Static) -> Iterator[Finding]:
 def _balancer_port(spec: Spec, port: int) -> Iterator[Finding]:
     place = ("static", "balancer_port")
     low, _, high = spec.network.node_ports.partition("-")
-    if not 0 < port < 65536 or port == SSH_PORT:
+    if not _is_port(port) or port == SSH_PORT:
         yield place, f"balancer_port {port} cannot be used"
     if port == spec.network.api_port:
         yield place, f"balancer_port {port} is api_port, where the API server listens on the same machine"

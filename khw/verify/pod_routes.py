@@ -134,12 +134,8 @@ def look(context: Context) -> tuple[list[NodeRoute], dict[str, str]]:
         return [row for found in pool.map(rows, asked) for row in found], silent
 
 
-def as_one(cluster: Cluster, found: Sequence[NodeRoute]) -> tuple[Route, ...]:
-    """Return as one table what the machines have, as a cloud's network would: a route that any lacks is not in it."""
-    return tuple(_as_one(cluster, found))
-
-
-def _as_one(cluster: Cluster, found: Sequence[NodeRoute]) -> Iterator[Route]:
+def as_one(cluster: Cluster, found: Sequence[NodeRoute]) -> Iterator[Route]:
+    """Yield as one table what the machines have, as a cloud's network would: a route that any lacks is not in it."""
     for worker in cluster.workers:
         rows = [row for row in found if row.dest_range == worker.pod_cidr and row.expected]
         if rows and all(row.state == "ok" for row in rows):

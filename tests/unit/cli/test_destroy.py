@@ -4,27 +4,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
+from fakes import OWN_MACHINES
 
 from khw.cli.main import main
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-OWN = """\
-name: mine
-provider: static
-static:
-  api_address: 192.0.2.10
-  nodes:
-    - {name: c, role: controller, address: 192.0.2.10}
-    - {name: w, role: worker, address: 192.0.2.20, pod_cidr: 10.200.0.0/24}
-"""
-
 
 @pytest.mark.parametrize("how", ["--check", "--yes"])
 def test_of_machines_of_ones_own_it_is_said_that_they_and_the_cluster_stay(tmp_path: Path, how: str) -> None:
     """And the next `khw run` is not told that the cluster was destroyed."""
-    (tmp_path / "khw.yaml").write_text(OWN)
+    (tmp_path / "khw.yaml").write_text(OWN_MACHINES)
     result = CliRunner().invoke(main, ["-f", str(tmp_path / "khw.yaml"), "destroy", how])
     assert (result.exit_code, result.stdout) == (
         0,

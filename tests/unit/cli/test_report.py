@@ -5,27 +5,18 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from click.testing import CliRunner
+from fakes import OWN_MACHINES
 
 from khw.cli.main import main
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-STATIC = """\
-name: mine
-provider: static
-static:
-  api_address: 192.0.2.100
-  nodes:
-    - {name: c, role: controller, address: 192.0.2.10, host_keys: [ssh-ed25519 AAAA]}
-    - {name: w, role: worker, address: 192.0.2.20, pod_cidr: 10.200.0.0/24, host_keys: [ssh-ed25519 BBBB]}
-"""
-
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "khw.yaml"
-    path.write_text(STATIC)
+    path.write_text(OWN_MACHINES)
     return path
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
+from fakes import OWN_MACHINES
 
 from khw.cli.main import main
 from khw.inventory.provider import Route
@@ -18,22 +19,9 @@ from khw.verify.pod_routes import NodeRoute
 if TYPE_CHECKING:
     from pathlib import Path
 
-OWN = """\
-name: mine
-provider: static
-static:
-  api_address: 192.0.2.10
-  routes: {routes}
-  nodes:
-    - {{name: c, role: controller, address: 192.0.2.10}}
-    - {{name: w, role: worker, address: 192.0.2.20, pod_cidr: 10.200.0.0/24}}
-ssh: {{config: nothing}}
-"""
-
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    (tmp_path / "nothing").write_text("Host *\n    UserKnownHostsFile /dev/null\n")
     return tmp_path / "khw.yaml"
 
 
@@ -50,7 +38,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, *found: NodeRoute, silent: dict[str, 
 def test_machines_of_ones_own_show_what_they_have_beside_what_they_should(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file.write_text(OWN.format(routes="nodes"))
+    file.write_text(OWN_MACHINES + "  routes: nodes\n")
     asked(monkeypatch, NodeRoute("c", "10.200.0.0/24", "", "192.0.2.20"), NodeRoute("w", "10.200.7.0/24", "x", ""))
     code, out, err = run(file)
     assert (code, err) == (0, "")
@@ -70,7 +58,7 @@ def test_machines_of_ones_own_show_what_they_have_beside_what_they_should(
 
 
 def test_a_machine_that_does_not_answer_is_named_beside_the_others(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file.write_text(OWN.format(routes="nodes"))
+    file.write_text(OWN_MACHINES + "  routes: nodes\n")
     asked(monkeypatch, NodeRoute("c", "10.200.0.0/24", "192.0.2.20", "192.0.2.20"), silent={"w": "it is off"})
     code, out, err = run(file, "-o", "json")
     assert (code, err) == (4, "w did not say its routes: it is off\n")
@@ -78,7 +66,7 @@ def test_a_machine_that_does_not_answer_is_named_beside_the_others(file: Path, m
 
 
 def test_of_a_router_of_the_users_own_it_is_said_that_nothing_is_known(file: Path) -> None:
-    file.write_text(OWN.format(routes="own"))
+    file.write_text(OWN_MACHINES + "  routes: own\n")
     code, out, err = run(file, "-o", "json")
     assert (code, json.loads(out)) == (0, [])
     assert "in a router of your own (static.routes: own)" in err
